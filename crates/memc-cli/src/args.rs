@@ -1,0 +1,212 @@
+//! The command line: the options of the old script, and a few that this loader adds.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use memc_core::Address;
+
+use crate::files;
+
+/// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
+///
+/// Every line becomes a protobuf message under `type:id`, on the server of its device type. A file that is
+/// done is renamed with a leading dot, in chronological order. Exit codes: 0 done, 1 stopped early (run it
+/// again), 2 wrong usage, 3 done but a file was over the error rate.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "memc-load", version)]
+pub(crate) struct Args {
+    /// Load the files that match this pattern, in the order of their names
+    #[arg(long, default_value = "/data/appsinstalled/*.tsv.gz", value_parser = files::check_pattern)]
+    pub(crate) pattern: String,
+
+    /// Log every record instead of sending it, and rename nothing
+    #[arg(long)]
+    pub(crate) dry: bool,
+
+    /// Append the log to this file [default: standard error]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Check the serialization on two sample lines, then exit
+    #[arg(short, long)]
+    pub(crate) test: bool,
+
+    /// Server for idfa records: host:port, [v6]:port or unix:/path
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33013")]
+    idfa: Address,
+
+    /// Server for gaid records
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014")]
+    gaid: Address,
+
+    /// Server for adid records
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015")]
+    adid: Address,
+
+    /// Server for dvid records
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016")]
+    dvid: Address,
+
+    /// Server for records of a further device type (may be given more than once)
+    #[arg(long, value_name = "TYPE=ADDR")]
+    route: Vec<Route>,
+
+    /// Threads that parse and serialize [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroU32>,
+
+    /// Connections to each server
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) connections: u32,
+
+    /// How long to wait for a server to accept a connection, and to move any byte after that
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+
+    /// How long to go on trying a server that does not acknowledge anything
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) retry_for: Duration,
+
+    /// A file with fewer rejected lines than this for each loaded one counts as a success
+    #[arg(long, value_name = "RATE", default_value = "0.01", value_parser = rate)]
+    pub(crate) max_error_rate: f64,
+}
+
+/// A device type with its server.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) device_type: String,
+    pub(crate) server: Address,
+}
+
+impl Args {
+    /// The arguments of this process; on wrong usage, says so and exits with 2.
+    pub(crate) fn from_command_line() -> Self {
+        let args = Self::parse();
+        if let Some(twice) = args.type_given_twice() {
+            let text = format!("two servers for the device type '{twice}': one is enough\n");
+            <Self as clap::CommandFactory>::command().error(ErrorKind::ArgumentConflict, text).exit();
+        }
+        args
+    }
+
+    /// The device types with their servers: the script's four, then the further ones.
+    pub(crate) fn routes(&self) -> Vec<Route> {
+        let four = [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)];
+        let four = four.map(|(name, server)| Route { device_type: name.to_owned(), server: server.clone() });
+        four.into_iter().chain(self.route.iter().cloned()).collect()
+    }
+
+    fn type_given_twice(&self) -> Option<String> {
+        let mut names: Vec<_> = self.routes().into_iter().map(|route| route.device_type).collect();
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    }
+}
+
+/// The options as the first line of the log tells them.
+impl fmt::Display for Args {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "pattern={} dry={}", self.pattern, self.dry)?;
+        if let Some(log) = &self.log {
+            write!(out, " log={}", log.display())?;
+        }
+        for route in self.routes() {
+            write!(out, " {}={}", route.device_type, route.server)?;
+        }
+        if let Some(threads) = self.threads {
+            write!(out, " threads={threads}")?;
+        }
+        let (timeout, retry_for) = (self.timeout, self.retry_for);
+        let (timeout, retry_for) =
+            (humantime::format_duration(timeout), humantime::format_duration(retry_for));
+        write!(out, " connections={} timeout={timeout} retry-for={retry_for}", self.connections)?;
+        write!(out, " max-error-rate={}", self.max_error_rate)
+    }
+}
+
+impl FromStr for Route {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (device_type, server) =
+            text.split_once('=').ok_or("give TYPE=ADDR, such as imei=127.0.0.1:33017")?;
+        if device_type.is_empty() {
+            return Err("the device type before '=' is missing".to_owned());
+        }
+        let server = server.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { device_type: device_type.to_owned(), server })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate >= 0.0 => Ok(rate),
+        _ => Err("it must be a number from 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_script() -> Result<(), clap::Error> {
+        let args = Args::try_parse_from(["memc-load"])?;
+        assert_eq!(
+            args.to_string(),
+            "pattern=/data/appsinstalled/*.tsv.gz dry=false idfa=127.0.0.1:33013 gaid=127.0.0.1:33014 \
+             adid=127.0.0.1:33015 dvid=127.0.0.1:33016 connections=1 timeout=5s retry-for=30s max-error-rate=0.01"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_route_adds_a_device_type() -> Result<(), clap::Error> {
+        let args = Args::try_parse_from(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
+        let routes: Vec<_> =
+            args.routes().iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
+        assert_eq!(routes[0], "idfa=unix:/s");
+        assert_eq!(routes[4], "imei=[::1]:7");
+        assert_eq!(args.type_given_twice(), None);
+        let args = Args::try_parse_from(["memc-load", "--route", "gaid=localhost:7"])?;
+        assert_eq!(args.type_given_twice().as_deref(), Some("gaid"));
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for wrong in [
+            ["--idfa", "localhost"],
+            ["--route", "imei"],
+            ["--route", "=localhost:7"],
+            ["--threads", "0"],
+            ["--connections", "0"],
+            ["--timeout", "0s"],
+            ["--timeout", "5 parsecs"],
+            ["--max-error-rate", "-1"],
+            ["--max-error-rate", "nan"],
+        ] {
+            assert!(Args::try_parse_from(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+        }
+    }
+}

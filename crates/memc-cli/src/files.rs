@@ -1,0 +1,120 @@
+//! The input files: which match, in which order, and how one is marked as done.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use glob::{MatchOptions, Pattern};
+
+/// The files that match `pattern` in chronological order: by file name, which is a time stamp, then by
+/// folder. Names with a leading dot are done and never match.
+pub(crate) fn find(pattern: &str) -> Result<Vec<PathBuf>> {
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let mut files = Vec::new();
+    for path in glob::glob_with(pattern, options).with_context(|| format!("bad pattern '{pattern}'"))? {
+        let path = path.context("cannot look for files")?;
+        if path.is_dir() {
+            log::warn!("{}: a folder, not a log: left alone", path.display());
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort_by(|a, b| (a.file_name(), a.parent()).cmp(&(b.file_name(), b.parent())));
+    Ok(files)
+}
+
+/// Whether it can be understood as a pattern at all, with what is wrong if not.
+pub(crate) fn check_pattern(pattern: &str) -> Result<String, glob::PatternError> {
+    Pattern::new(pattern).map(|_| pattern.to_owned())
+}
+
+/// Marks a file as done: puts a dot before its name, for good, so also after a power failure.
+pub(crate) fn mark_done(path: &Path) -> Result<()> {
+    let done = done_path(path).with_context(|| format!("'{}' has no file name", path.display()))?;
+    if done.try_exists().unwrap_or(false) {
+        log::warn!("{}: exists already and is replaced", done.display());
+    }
+    fs::rename(path, &done)
+        .with_context(|| format!("cannot rename '{}' to '{}'", path.display(), done.display()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot sync the folder '{}' after a rename", folder.display()))
+}
+
+/// The path with a dot before the file name.
+fn done_path(path: &Path) -> Option<PathBuf> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name()?);
+    Some(path.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn touch(folder: &TempDir, names: &[&str]) -> Result<()> {
+        for name in names {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().context("a parent")?)?;
+            fs::write(path, name)?;
+        }
+        Ok(())
+    }
+
+    fn found(folder: &TempDir, pattern: &str) -> Result<Vec<String>> {
+        let pattern = format!("{}/{pattern}", folder.path().display());
+        let relative = |path: PathBuf| Ok(path.strip_prefix(folder.path())?.display().to_string());
+        find(&pattern)?.into_iter().map(relative).collect()
+    }
+
+    #[test]
+    fn order_is_by_file_name_then_by_folder() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["b/20170929000000.gz", "a/20170929000100.gz", "c/20170929000000.gz", "a/2016.gz"])?;
+        let expected = ["a/2016.gz", "b/20170929000000.gz", "c/20170929000000.gz", "a/20170929000100.gz"];
+        assert_eq!(found(&folder, "*/*.gz")?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn files_with_a_leading_dot_are_done() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &[".1.gz", "2.gz", "..3.gz"])?;
+        for pattern in ["*.gz", "*", "?*.gz", "[.0-9]*.gz"] {
+            assert_eq!(found(&folder, pattern)?, ["2.gz"], "{pattern}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_no_log() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["1.gz/inner", "2.gz"])?;
+        assert_eq!(found(&folder, "*.gz")?, ["2.gz"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_done_file_has_a_dot_and_replaces_an_older_one() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["1.gz"])?;
+        fs::write(folder.path().join(".1.gz"), "older")?;
+        mark_done(&folder.path().join("1.gz"))?;
+        assert_eq!(fs::read_to_string(folder.path().join(".1.gz"))?, "1.gz");
+        assert!(!folder.path().join("1.gz").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_rename_that_fails_names_both_ends() -> Result<()> {
+        let folder = TempDir::new()?;
+        let path = folder.path().join("gone.gz");
+        let error = mark_done(&path).err().context("it is gone")?;
+        let expected =
+            format!("cannot rename '{}' to '{}/.gone.gz'", path.display(), folder.path().display());
+        assert_eq!(error.to_string(), expected);
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! `memc-load`: finds the logs, has memc-core load them, renames each when it is done.
+
+mod args;
+mod files;
+mod logger;
+mod messages;
+mod self_test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use log::LevelFilter;
+use memc_core::{Address, AppsEncoder, Event, Input, Loader, Options};
+
+use crate::args::Args;
+
+/// Everything was loaded, but a file had too many bad lines.
+const HIGH_ERROR_RATE: u8 = 3;
+
+fn main() -> ExitCode {
+    let args = Args::from_command_line();
+    let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
+    let result = logger::start(args.log.as_deref(), level).and_then(|()| run(&args));
+    result.unwrap_or_else(|error| {
+        log::error!("{error:#}");
+        if args.log.is_some() {
+            // Who started it looks here; the log file may not even exist.
+            #[expect(clippy::print_stderr, reason = "the last word of a program that fails")]
+            {
+                eprintln!("memc-load: {error:#}");
+            }
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// The whole job; an error means that it stopped before its end.
+fn run(args: &Args) -> Result<ExitCode> {
+    log::info!("Memc loader started with options: {args}");
+    if args.test {
+        self_test::run().context("the self-check failed")?;
+        log::info!("The self-check passed");
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let files = files::find(&args.pattern)?;
+    if files.is_empty() {
+        log::warn!("No file matches '{}': nothing to do", args.pattern);
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let (device_types, servers): (Vec<_>, Vec<Address>) =
+        args.routes().into_iter().map(|route| (route.device_type, route.server)).unzip();
+    let mut options = Options::default();
+    options.connections = args.connections;
+    options.timeout = args.timeout;
+    options.retry_for = args.retry_for;
+    if let Some(threads) = args.threads {
+        let threads = usize::try_from(threads.get())?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("cannot start the threads")?;
+    }
+    let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
+
+    let mut all_acceptable = true;
+    let on_event = |event: Event| {
+        match event {
+            Event::FileStarted(name) => log::info!("Processing {name}"),
+            Event::FileFinished(file) => {
+                all_acceptable &= messages::file(&file, args.max_error_rate);
+                if !args.dry {
+                    files::mark_done(&files[file.index])?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    let inputs: Vec<Input> = files.iter().map(|path: &PathBuf| Input::path(path)).collect();
+    let result = if args.dry {
+        loader.dry_run(inputs, |record| messages::dry_record(&record, &servers), on_event)
+    } else {
+        loader.load(inputs, on_event)
+    };
+
+    let report = match &result {
+        Ok(report) => report,
+        Err(stopped) => &stopped.report,
+    };
+    messages::run(report, files.len());
+    result?;
+    Ok(if all_acceptable { ExitCode::SUCCESS } else { ExitCode::from(HIGH_ERROR_RATE) })
+}

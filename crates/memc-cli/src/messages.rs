@@ -1,0 +1,112 @@
+//! What the log says of records, files and runs.
+
+use std::time::Duration;
+
+use memc_core::{Address, DryRecord, FileReport, RunReport, UserApps};
+use prost::Message;
+
+/// Logs a record of a dry run, in the words of the old script.
+pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
+    let key = record.key.escape_ascii();
+    match UserApps::decode(record.value) {
+        Ok(apps) => log::debug!("{} - {key} -> {}", servers[record.server], text_format(&apps)),
+        Err(error) => log::error!("{} - {key} -> not a message: {error}", servers[record.server]),
+    }
+}
+
+/// The message on one line, in protobuf's text format.
+fn text_format(message: &UserApps) -> String {
+    let mut fields: Vec<_> = message.apps.iter().map(|app| format!("apps: {app}")).collect();
+    fields.extend(message.lat.map(|lat| format!("lat: {}", float(lat))));
+    fields.extend(message.lon.map(|lon| format!("lon: {}", float(lon))));
+    fields.join(" ")
+}
+
+/// The shortest text that reads back as the same float, always with a point or an exponent.
+fn float(value: f64) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
+/// Logs what became of a file; true if its error rate is acceptable.
+pub(crate) fn file(file: &FileReport, max_error_rate: f64) -> bool {
+    rejects(file);
+    let counts = &file.counts;
+    let (loaded, rejected) = (counts.loaded, counts.rejected_total());
+    log::info!("{}: {loaded} records, {rejected} rejected, {}", file.name, pace(loaded, file.duration));
+    let rate = counts.error_rate();
+    let acceptable = rejected == 0 || rate < max_error_rate;
+    if acceptable {
+        log::info!("Acceptable error rate ({rate}). Successful load");
+    } else {
+        log::error!("High error rate ({rate} > {max_error_rate}). Failed load");
+    }
+    acceptable
+}
+
+/// Logs the first rejected lines of each reason, then how many there are.
+fn rejects(file: &FileReport) {
+    for rejected in &file.rejected_lines {
+        log::warn!("{}:{}: rejected ({}): {}", file.name, rejected.line, rejected.reason, rejected.text);
+    }
+    if !file.counts.rejected.is_empty() {
+        let reasons: Vec<_> =
+            file.counts.rejected.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        log::warn!("{}: rejected lines by reason: {}", file.name, reasons.join(", "));
+    }
+    if file.counts.dropped > 0 {
+        log::warn!("{}: {} app ids that are no number left out of records", file.name, file.counts.dropped);
+    }
+}
+
+/// Logs what became of the run, `files` being how many there were to load.
+pub(crate) fn run(report: &RunReport, files: usize) {
+    if let Some(file) = &report.unfinished {
+        rejects(file);
+    }
+    for server in &report.servers {
+        if server.retries > 0 {
+            log::warn!("{}: {} retries", server.address, server.retries);
+        }
+    }
+    let (loaded, rejected) = (report.counts.loaded, report.counts.rejected_total());
+    log::info!(
+        "{} of {files} files done: {loaded} records, {rejected} rejected, {}",
+        report.files,
+        pace(loaded, report.duration)
+    );
+}
+
+fn pace(records: u64, duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a pace needs no more than 53 bits of a count")]
+    let pace = records as f64 / seconds.max(f64::EPSILON);
+    format!("{seconds:.2} s, {pace:.0} records/s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_the_shortest_that_read_back() {
+        for (value, text) in [
+            (67.7835424444, "67.7835424444"),
+            (-22.8044005471, "-22.8044005471"),
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e300, "1e300"),
+            (1e-7, "1e-7"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
+        ] {
+            assert_eq!(float(value), text);
+        }
+    }
+
+    #[test]
+    fn messages_read_as_in_the_script() {
+        let message = UserApps { apps: vec![7942, 8519], lat: Some(67.5), lon: Some(-22.0) };
+        assert_eq!(text_format(&message), "apps: 7942 apps: 8519 lat: 67.5 lon: -22.0");
+    }
+}

@@ -1,0 +1,84 @@
+//! The one numbered stream of chunks through all inputs that the workers share.
+
+use std::io;
+
+use crate::Error;
+use crate::cut::{Cutter, Piece, Text};
+use crate::input::{Input, Plain};
+use crate::ledger::Ledger;
+use crate::load::Options;
+use crate::recycle::Spares;
+
+/// A piece of an input, on its way to a worker.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// Its place in the stream, from 0, through all inputs.
+    pub(crate) number: u64,
+    pub(crate) piece: Piece,
+    pub(crate) text: Text,
+}
+
+/// Opens, inflates and cuts the inputs, one after the other, so far ahead as the ledger allows.
+///
+/// It ends early when the load has stopped, or when an input cannot be read; the ledger knows which.
+pub(crate) struct Chunks<'a, I> {
+    inputs: I,
+    current: Option<Current>,
+    ledger: &'a Ledger,
+    texts: &'a Spares<Text>,
+    options: &'a Options,
+}
+
+struct Current {
+    name: String,
+    cutter: Cutter<Plain>,
+}
+
+impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
+    pub(crate) fn new(inputs: I, ledger: &'a Ledger, texts: &'a Spares<Text>, options: &'a Options) -> Self {
+        Self { inputs, current: None, ledger, texts, options }
+    }
+
+    /// The next input, opened; `None` if there is none or it does not open.
+    fn open_next(&mut self) -> Option<Current> {
+        let input = self.inputs.next()?;
+        let name = input.name().to_owned();
+        self.ledger.open_file(name.clone());
+        match input.open() {
+            Ok(plain) => {
+                let cutter = Cutter::new(plain, self.options.chunk_bytes, self.options.max_line_bytes);
+                Some(Current { name, cutter })
+            }
+            Err(source) => self.give_up(name, source),
+        }
+    }
+
+    /// Nothing after a broken input may be loaded, since nothing after it may be marked as done.
+    fn give_up<T>(&mut self, file: String, source: io::Error) -> Option<T> {
+        self.ledger.fail(Error::Read { file, source });
+        None
+    }
+}
+
+impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.open_next()?,
+        };
+        let mut text = self.texts.take();
+        let piece = match current.cutter.next_piece(&mut text) {
+            Ok(piece) => piece,
+            Err(source) => return self.give_up(current.name, source),
+        };
+        // The end of a file is a chunk of its own, without lines.
+        let bytes = text.as_bytes().len();
+        let number = self.ledger.admit(bytes, current.cutter.input().bytes_read(), piece.is_none())?;
+        if piece.is_some() {
+            self.current = Some(current);
+        }
+        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text })
+    }
+}

@@ -1,0 +1,46 @@
+//! What can stop a load.
+
+use std::io;
+use std::time::Duration;
+
+/// What stopped a load before its end. Bad lines never do; they are counted.
+///
+/// The cause is the `source`, not part of the text: print the chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An input could not be opened, read or inflated to its end.
+    #[error("cannot read '{file}'")]
+    Read {
+        /// The input's name.
+        file: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A server could not be made to take its records, all retries included.
+    #[error("memcached server '{address}' could not be loaded, given up after {} retries in {:.1} s", retries, elapsed.as_secs_f64())]
+    Server {
+        /// The server's address.
+        address: String,
+        /// How many times it was tried again.
+        retries: u64,
+        /// From the first failure to the last.
+        elapsed: Duration,
+        /// What went wrong the last time.
+        source: io::Error,
+    },
+    /// The caller's own handling of an [`Event`](crate::Event) failed.
+    #[error("cannot go on after a file")]
+    Caller {
+        /// The error that the caller returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A server address that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not a server address: {problem} (give host:port, [v6]:port or unix:/path)")]
+pub struct AddressError {
+    pub(crate) text: String,
+    pub(crate) problem: &'static str,
+}

@@ -1,0 +1,148 @@
+//! The inputs of a load: where the bytes come from, and plain text out of gzip.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::GzDecoder;
+
+/// Compressed bytes are read from the input in pieces of this size.
+const READ_BYTES: usize = 128 * 1024;
+
+/// The two bytes that every gzip member starts with (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+type Source = Box<dyn Read + Send>;
+
+/// One input of a load, gzip or plain text, told apart by its first bytes.
+///
+/// It is opened when its turn comes, so a long list of inputs holds no descriptors.
+pub struct Input {
+    name: String,
+    open: Box<dyn FnOnce() -> io::Result<Source> + Send>,
+}
+
+impl Input {
+    /// A file; its path is its name in reports and errors.
+    pub fn path(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref().to_owned();
+        Self::new(path.display().to_string(), move || File::open(path))
+    }
+
+    /// Anything that can be read, with a name for reports and errors.
+    pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
+        Self::new(name, move || Ok(reader))
+    }
+
+    fn new<R: Read + Send + 'static>(
+        name: impl Into<String>,
+        open: impl FnOnce() -> io::Result<R> + Send + 'static,
+    ) -> Self {
+        Self { name: name.into(), open: Box::new(move || Ok(Box::new(open()?))) }
+    }
+
+    /// The name under which the input appears in reports and errors.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Opens the input and reads so much of it as tells whether it is gzip.
+    pub(crate) fn open(self) -> io::Result<Plain> {
+        Plain::new((self.open)()?)
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Input").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+type Raw = BufReader<Chain<Cursor<Vec<u8>>, Counted>>;
+
+/// The plain text of an input, whatever it is packed in.
+pub(crate) struct Plain {
+    format: Format,
+    bytes_read: Arc<AtomicU64>,
+}
+
+enum Format {
+    Text(Raw),
+    Gzip(Box<GzDecoder<Raw>>),
+    /// Between two changes of state, and after the last member.
+    End,
+}
+
+impl Plain {
+    fn new(source: Source) -> io::Result<Self> {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let mut source = Counted { source, bytes_read: Arc::clone(&bytes_read) };
+        let mut head = Vec::with_capacity(GZIP_MAGIC.len());
+        source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
+        let is_gzip = head == GZIP_MAGIC;
+        let raw = BufReader::with_capacity(READ_BYTES, Cursor::new(head).chain(source));
+        let format = if is_gzip { Format::Gzip(Box::new(GzDecoder::new(raw))) } else { Format::Text(raw) };
+        Ok(Self { format, bytes_read })
+    }
+
+    /// How many bytes have been taken from the input so far, packed ones if it is gzip.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match &mut self.format {
+                Format::End => return Ok(0),
+                Format::Text(raw) => return raw.read(buffer),
+                Format::Gzip(member) => match member.read(buffer)? {
+                    0 if !buffer.is_empty() => {}
+                    length => return Ok(length),
+                },
+            }
+            // The member is at its end, checked against its CRC. Another one may follow.
+            if let Format::Gzip(member) = std::mem::replace(&mut self.format, Format::End) {
+                let mut raw = member.into_inner();
+                if skip_zeros(&mut raw)? {
+                    self.format = Format::Gzip(Box::new(GzDecoder::new(raw)));
+                }
+            }
+        }
+    }
+}
+
+/// Skips the padding that tapes and block devices leave behind a gzip member; false at the end.
+fn skip_zeros(raw: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = raw.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        let more = zeros < bytes.len();
+        raw.consume(zeros);
+        if more {
+            return Ok(true);
+        }
+    }
+}
+
+/// Counts the bytes that pass.
+struct Counted {
+    source: Source,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}

@@ -1,0 +1,299 @@
+//! Keeps account of chunks and files: what is in flight, what is acknowledged, what is finished, in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Instant;
+
+use crate::report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine};
+use crate::{Error, Reject};
+
+/// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+    /// Told when a chunk is finished or the load stops.
+    room: Condvar,
+    stopped: AtomicBool,
+    /// Plain bytes that may be in flight before the reader has to wait.
+    max_bytes: usize,
+    /// How many connections have to acknowledge each chunk.
+    connections: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The number of `chunks[0]`.
+    first: u64,
+    chunks: VecDeque<Chunk>,
+    bytes_in_flight: usize,
+    /// Files that have been opened and are not finished; the first is the one in work.
+    files: VecDeque<OpenFile>,
+    opened: usize,
+    finished: Finished,
+    events: Option<mpsc::Sender<Event>>,
+    error: Option<Error>,
+}
+
+/// A chunk that is not finished.
+#[derive(Debug)]
+struct Chunk {
+    bytes: usize,
+    /// How many are still to report on it: its worker and the connections.
+    waiting_for: usize,
+    tally: Tally,
+    bytes_in: u64,
+    ends_file: bool,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    report: FileReport,
+    opened_at: Instant,
+}
+
+/// The finished files, added up.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    pub(crate) files: usize,
+    pub(crate) counts: Counts,
+    pub(crate) bytes_in: u64,
+}
+
+/// What a worker, or a connection, has to report on one chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) counts: Counts,
+    /// Lines are counted from 0 in the chunk here.
+    pub(crate) rejected_lines: Vec<RejectedLine>,
+}
+
+impl Tally {
+    /// Counts a rejected line, and quotes it if it is among the first of its reason.
+    pub(crate) fn reject(&mut self, line: u64, reason: Reject, text: impl FnOnce() -> String) {
+        self.counts.reject(reason);
+        if self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
+            self.rejected_lines.push(RejectedLine { line, reason, text: text() });
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.counts.merge(&other.counts);
+        self.rejected_lines.extend(other.rejected_lines);
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(max_bytes: usize, connections: usize, events: mpsc::Sender<Event>) -> Self {
+        let state = State { events: Some(events), ..State::default() };
+        Self {
+            state: Mutex::new(state),
+            room: Condvar::new(),
+            stopped: AtomicBool::new(false),
+            max_bytes,
+            connections,
+        }
+    }
+
+    /// Says that the next input is being read.
+    pub(crate) fn open_file(&self, name: String) {
+        let mut state = self.lock();
+        let report = FileReport { index: state.opened, name, ..FileReport::default() };
+        state.opened += 1;
+        state.files.push_back(OpenFile { report, opened_at: Instant::now() });
+        if state.files.len() == 1 {
+            state.announce();
+        }
+    }
+
+    /// Waits until a chunk of `bytes` may be in flight and returns its number, or `None` if the load has
+    /// stopped. A chunk may always pass when no other is in flight, however large.
+    pub(crate) fn admit(&self, bytes: usize, bytes_in: u64, ends_file: bool) -> Option<u64> {
+        let mut state = self.lock();
+        while !state.chunks.is_empty() && state.bytes_in_flight + bytes > self.max_bytes && !self.is_stopped()
+        {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if self.is_stopped() {
+            return None;
+        }
+        let number = state.first + state.chunks.len() as u64;
+        state.bytes_in_flight += bytes;
+        let waiting_for = 1 + self.connections;
+        state.chunks.push_back(Chunk { bytes, waiting_for, tally: Tally::default(), bytes_in, ends_file });
+        Some(number)
+    }
+
+    /// Takes the report of a worker or a connection on chunk `number`, and finishes what it completes.
+    pub(crate) fn report(&self, number: u64, tally: Tally) {
+        let mut state = self.lock();
+        let at = usize::try_from(number - state.first).unwrap_or(usize::MAX);
+        if let Some(chunk) = state.chunks.get_mut(at) {
+            chunk.tally.merge(tally);
+            chunk.waiting_for -= 1;
+        }
+        while state.chunks.front().is_some_and(|chunk| chunk.waiting_for == 0) {
+            state.finish_chunk();
+            self.room.notify_all();
+        }
+    }
+
+    /// Notes why the load must end; the first reason stays. What is in flight may still be finished.
+    pub(crate) fn fail(&self, error: Error) {
+        self.lock().error.get_or_insert(error);
+    }
+
+    /// Ends the load at once: nothing more is read or sent.
+    pub(crate) fn stop(&self, error: Error) {
+        let mut state = self.lock();
+        state.error.get_or_insert(error);
+        self.stopped.store(true, Ordering::Relaxed);
+        self.room.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// No more events will come: ends the loop of whoever receives them.
+    pub(crate) fn close_events(&self) {
+        self.lock().events = None;
+    }
+
+    /// What the load came to: the finished files, the file in work, the error.
+    pub(crate) fn into_outcome(self) -> (Finished, Option<FileReport>, Option<Error>) {
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = state.files.pop_front().map(OpenFile::into_report);
+        (state.finished, unfinished, state.error)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way through a change, so a poisoned lock still guards sound data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Moves the first chunk's tally to its file, and the file to the finished ones if it was its last.
+    fn finish_chunk(&mut self) {
+        let (Some(chunk), Some(file)) = (self.chunks.pop_front(), self.files.front_mut()) else { return };
+        self.first += 1;
+        self.bytes_in_flight -= chunk.bytes;
+        file.add(chunk.tally, chunk.bytes_in);
+        if !chunk.ends_file {
+            return;
+        }
+        if let Some(report) = self.files.pop_front().map(OpenFile::into_report) {
+            self.finished.files += 1;
+            self.finished.counts.merge(&report.counts);
+            self.finished.bytes_in += report.bytes_in;
+            self.send(Event::FileFinished(report));
+            self.announce();
+        }
+    }
+
+    /// Tells which file is in work now.
+    fn announce(&self) {
+        if let Some(file) = self.files.front() {
+            self.send(Event::FileStarted(file.report.name.clone()));
+        }
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(events) = &self.events {
+            // The receiver is only gone when the load is being stopped.
+            let _ = events.send(event);
+        }
+    }
+}
+
+impl OpenFile {
+    fn add(&mut self, mut tally: Tally, bytes_in: u64) {
+        let report = &mut self.report;
+        tally.rejected_lines.sort_by_key(|rejected| rejected.line);
+        for mut rejected in tally.rejected_lines {
+            let quoted = report.rejected_lines.iter().filter(|it| it.reason == rejected.reason).count();
+            if quoted < QUOTED_REJECTS {
+                rejected.line += report.counts.lines + 1;
+                report.rejected_lines.push(rejected);
+            }
+        }
+        report.counts.merge(&tally.counts);
+        report.bytes_in = bytes_in;
+    }
+
+    fn into_report(self) -> FileReport {
+        FileReport { duration: self.opened_at.elapsed(), ..self.report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(lines: u64, loaded: u64) -> Tally {
+        Tally { counts: Counts { lines, loaded, ..Counts::default() }, ..Tally::default() }
+    }
+
+    #[test]
+    fn files_finish_in_order_though_chunks_do_not() {
+        let (events, received) = mpsc::channel();
+        let ledger = Ledger::new(1000, 1, events);
+        ledger.open_file("a".to_owned());
+        assert_eq!(ledger.admit(10, 5, true), Some(0));
+        ledger.open_file("b".to_owned());
+        assert_eq!(ledger.admit(10, 6, false), Some(1));
+        assert_eq!(ledger.admit(0, 7, true), Some(2));
+        for number in [2, 1, 0] {
+            ledger.report(number, tally(3, 2));
+        }
+        let mut rejecting = tally(0, 0);
+        rejecting.reject(1, Reject::Server, || "no".to_owned());
+        ledger.report(2, rejecting);
+        ledger.report(1, tally(0, 0));
+        assert_eq!(received.try_iter().collect::<Vec<_>>(), [Event::FileStarted("a".to_owned())]);
+        ledger.report(0, tally(0, 0));
+        let events: Vec<_> = received.try_iter().collect();
+        let [Event::FileFinished(a), Event::FileStarted(b_name), Event::FileFinished(b)] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert_eq!((a.index, a.name.as_str(), a.counts.loaded, a.bytes_in), (0, "a", 2, 5));
+        assert_eq!((b.index, b_name.as_str(), b.counts.loaded, b.bytes_in), (1, "b", 4, 7));
+        assert_eq!(b.rejected_lines[0].line, 5, "three lines of the chunk before, and from 1");
+        let (finished, unfinished, error) = ledger.into_outcome();
+        assert_eq!((finished.files, finished.bytes_in, finished.counts.loaded), (2, 12, 6));
+        assert!(unfinished.is_none() && error.is_none());
+    }
+
+    #[test]
+    fn a_chunk_waits_for_room_but_a_large_one_alone_passes() {
+        let ledger = Ledger::new(100, 0, mpsc::channel().0);
+        ledger.open_file("a".to_owned());
+        assert_eq!(ledger.admit(1000, 0, false), Some(0));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ledger.admit(1, 0, false));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!waiting.is_finished());
+            ledger.report(0, Tally::default());
+            assert_eq!(waiting.join().ok(), Some(Some(1)));
+        });
+    }
+
+    #[test]
+    fn only_the_first_rejected_lines_of_a_reason_are_quoted() {
+        let ledger = Ledger::new(100, 0, mpsc::channel().0);
+        ledger.open_file("a".to_owned());
+        for number in 0..2 {
+            ledger.admit(1, 0, false);
+            let mut tally = tally(10, 0);
+            for line in 0..QUOTED_REJECTS as u64 - 1 {
+                tally.reject(line, Reject::Key, String::new);
+            }
+            ledger.report(number, tally);
+        }
+        let (_, unfinished, _) = ledger.into_outcome();
+        let report = unfinished.unwrap_or_default();
+        assert_eq!(report.rejected_lines.iter().map(|it| it.line).collect::<Vec<_>>(), [1, 2, 11]);
+        assert_eq!(report.counts.rejected[&Reject::Key], 4);
+    }
+}

@@ -1,0 +1,149 @@
+//! The rules of a line of the apps log: bytes in, an [`AppsInstalled`] or a [`Reject`] out, no I/O.
+
+use crate::Reject;
+
+/// One line of the apps log, borrowed from its bytes and from the caller's reused app ids.
+///
+/// ```
+/// use memc_core::AppsInstalled;
+///
+/// let mut apps = Vec::new();
+/// let line = b"idfa\te7e1a50c\t67.7835424444\t-22.8044005471\t7942,8519,x\n";
+/// let record = AppsInstalled::parse(line, &mut apps)?.expect("not a blank line");
+/// assert_eq!(record.device_type, b"idfa");
+/// assert_eq!(record.apps, [7942, 8519]);
+/// assert_eq!(record.dropped_apps, 1);
+/// # Ok::<(), memc_core::Reject>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AppsInstalled<'a> {
+    /// The kind of device id, which decides on the server: `idfa`, `gaid`, …
+    pub device_type: &'a [u8],
+    /// The device id; any bytes but tabs, so whether it can be part of a key is not known yet.
+    pub device_id: &'a [u8],
+    /// Latitude as logged, in degrees; not checked for its range, may be infinite or NaN.
+    pub lat: f64,
+    /// Longitude as logged, like `lat`.
+    pub lon: f64,
+    /// The app ids that are valid, in the order of the line.
+    pub apps: &'a [u32],
+    /// How many pieces of the app ids field were no u32 and left out.
+    pub dropped_apps: u32,
+}
+
+impl<'a> AppsInstalled<'a> {
+    /// Parses one line, with or without its line end; `apps` is cleared and filled with the app ids.
+    ///
+    /// White space around the line (space, `\t`, `\n`, `\r`, `\x0b`, `\x0c`) does not count. `None` is a
+    /// line that is blank but for it.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the line breaks, in this order: exactly five fields ([`Reject::Fields`]), type
+    /// and id not empty ([`Reject::Empty`]), decimal floats as lat and lon ([`Reject::Coordinates`]).
+    pub fn parse(line: &'a [u8], apps: &'a mut Vec<u32>) -> Result<Option<Self>, Reject> {
+        let line = strip(line);
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let [device_type, device_id, lat, lon, app_ids] = fields(line).ok_or(Reject::Fields)?;
+        if device_type.is_empty() || device_id.is_empty() {
+            return Err(Reject::Empty);
+        }
+        let lat = coordinate(lat).ok_or(Reject::Coordinates)?;
+        let lon = coordinate(lon).ok_or(Reject::Coordinates)?;
+        apps.clear();
+        let dropped_apps = parse_apps(app_ids, apps);
+        Ok(Some(Self { device_type, device_id, lat, lon, apps, dropped_apps }))
+    }
+}
+
+/// The white space that is stripped from lines, coordinates and app ids. (Rust's own
+/// `is_ascii_whitespace` leaves out the vertical tab.)
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// `bytes` without the white space at both ends.
+fn strip(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_space(*first)
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && is_space(*last)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The five tab-separated fields of a line, or `None` if there are more or less.
+fn fields(line: &[u8]) -> Option<[&[u8]; 5]> {
+    let mut tabs = memchr::memchr_iter(b'\t', line);
+    let (a, b, c, d) = (tabs.next()?, tabs.next()?, tabs.next()?, tabs.next()?);
+    if tabs.next().is_some() {
+        return None;
+    }
+    Some([&line[..a], &line[a + 1..b], &line[b + 1..c], &line[c + 1..d], &line[d + 1..]])
+}
+
+/// A decimal float: sign, digits, point and exponent, or `nan`, `inf`, `infinity` in any case.
+///
+/// This is just what `f64::from_str` takes, and it rounds correctly.
+fn coordinate(field: &[u8]) -> Option<f64> {
+    std::str::from_utf8(strip(field)).ok()?.parse().ok()
+}
+
+/// Appends the valid app ids of the field to `apps`, and returns how many pieces were dropped.
+fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> u32 {
+    let mut dropped = 0;
+    loop {
+        // The usual piece, digits up to a comma, is read in one pass; any other byte leaves it to `app_id`.
+        let mut app: u32 = 0;
+        let mut digits = 0;
+        while let Some(digit) =
+            field.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
+            && digits < 9
+        {
+            app = app * 10 + u32::from(digit);
+            digits += 1;
+        }
+        if digits > 0 && matches!(field.get(digits), Some(b',') | None) {
+            apps.push(app);
+        } else {
+            digits = memchr::memchr(b',', field).unwrap_or(field.len());
+            match app_id(&field[..digits]) {
+                Some(app) => apps.push(app),
+                None => dropped += 1,
+            }
+        }
+        match field.get(digits + 1..) {
+            Some(rest) => field = rest,
+            None => return dropped,
+        }
+    }
+}
+
+/// One piece of the app ids field as a u32: stripped, an optional sign, digits.
+fn app_id(piece: &[u8]) -> Option<u32> {
+    let piece = strip(piece);
+    let (negative, digits) = match piece {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value: u32 = 0;
+    for byte in digits {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(digit)?;
+    }
+    (!negative || value == 0).then_some(value)
+}

@@ -1,0 +1,63 @@
+//! The r2d2 pool of one server's record connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2_memcache::r2d2;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::connection::Connection;
+use crate::{Address, Options};
+
+/// A connection as the pool hands it out: made, or the reason why it could not be.
+///
+/// A failed attempt counts as a connection here, a broken one. So the error reaches the caller at once and
+/// whole, and the pauses between attempts are the caller's; the pool's own way is to retry unseen and to
+/// turn the error into text.
+pub(crate) type Attempt = io::Result<Connection>;
+
+pub(crate) type Pool = r2d2::Pool<Manager>;
+pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
+
+/// Opens record connections for the pool.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    address: Address,
+    timeout: Duration,
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Attempt;
+    type Error = io::Error;
+
+    fn connect(&self) -> io::Result<Attempt> {
+        Ok(Connection::open(&self.address, self.timeout))
+    }
+
+    fn is_valid(&self, attempt: &mut Attempt) -> io::Result<()> {
+        match attempt {
+            Ok(connection) => connection.check(),
+            Err(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn has_broken(&self, attempt: &mut Attempt) -> bool {
+        attempt.as_ref().map_or(true, Connection::is_broken)
+    }
+}
+
+/// A pool of connections to `address`; nothing is connected before the first one is asked for.
+pub(crate) fn pool(address: &Address, options: &Options, threads: &Arc<ScheduledThreadPool>) -> Pool {
+    r2d2::Pool::builder()
+        .max_size(options.connections.max(1))
+        .min_idle(Some(0))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        // Each connection is in use from its first batch to the last: a round trip at check-out tells nothing.
+        .test_on_check_out(false)
+        // The error comes to the caller with `get`, who logs it.
+        .error_handler(Box::new(r2d2::NopErrorHandler))
+        .thread_pool(Arc::clone(threads))
+        .build_unchecked(Manager { address: address.clone(), timeout: options.timeout })
+}

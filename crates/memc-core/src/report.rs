@@ -1,0 +1,202 @@
+//! What a load tells its caller: counts of each file, each server and the run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Address, Error, Reject};
+
+/// How many rejected lines of each reason a [`FileReport`] quotes.
+pub const QUOTED_REJECTS: usize = 3;
+
+/// What became of the lines of one file, or of several taken together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Lines, blank ones included.
+    pub lines: u64,
+    /// Records that their server has acknowledged; in a dry run, that it would have been sent.
+    pub loaded: u64,
+    /// Lines that were not loaded, by reason.
+    pub rejected: BTreeMap<Reject, u64>,
+    /// App ids (or whatever an encoder calls [`dropped`](crate::Record::dropped)) left out of records that
+    /// were loaded.
+    pub dropped: u64,
+    /// Bytes of plain text.
+    pub bytes_plain: u64,
+    /// Bytes of commands for the servers, each counted once.
+    pub bytes_out: u64,
+}
+
+impl Counts {
+    /// Rejected lines of all reasons.
+    #[must_use]
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    /// Rejected lines for each loaded one: 0 when nothing was rejected, infinite when nothing was loaded
+    /// but something rejected.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 53 bits of a count")]
+    pub fn error_rate(&self) -> f64 {
+        match self.rejected_total() {
+            0 => 0.0,
+            rejected => rejected as f64 / self.loaded as f64,
+        }
+    }
+
+    /// Adds another part's counts to these.
+    pub fn merge(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.loaded += other.loaded;
+        for (&reason, count) in &other.rejected {
+            *self.rejected.entry(reason).or_default() += count;
+        }
+        self.dropped += other.dropped;
+        self.bytes_plain += other.bytes_plain;
+        self.bytes_out += other.bytes_out;
+    }
+
+    pub(crate) fn reject(&mut self, reason: Reject) {
+        *self.rejected.entry(reason).or_default() += 1;
+    }
+}
+
+/// A rejected line as a log quotes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedLine {
+    /// Its number in the file, from 1.
+    pub line: u64,
+    /// Why it was rejected.
+    pub reason: Reject,
+    /// The beginning of the line with what is not printable ASCII escaped; for a refusal of the server,
+    /// its answer and the key.
+    pub text: String,
+}
+
+/// A file that is finished: every record acknowledged by its server or counted as rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileReport {
+    /// Which of the inputs it is, from 0.
+    pub index: usize,
+    /// The input's name.
+    pub name: String,
+    /// What became of its lines.
+    pub counts: Counts,
+    /// Bytes read from the input, packed ones if it is gzip.
+    pub bytes_in: u64,
+    /// From the opening of the file to its last acknowledgment.
+    pub duration: Duration,
+    /// The first few rejected lines of each reason ([`QUOTED_REJECTS`]), in the order of the file.
+    pub rejected_lines: Vec<RejectedLine>,
+}
+
+/// What one server took in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Its address.
+    pub address: String,
+    /// Records that it acknowledged.
+    pub records: u64,
+    /// Batches that it acknowledged, each the records of one chunk for one connection.
+    pub batches: u64,
+    /// How many times a connection broke or could not be made, and what was not acknowledged was sent
+    /// again.
+    pub retries: u64,
+}
+
+impl ServerReport {
+    pub(crate) fn of(address: &Address) -> Self {
+        Self { address: address.to_string(), ..Self::default() }
+    }
+
+    /// Adds what another connection to the same server took in.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.records += other.records;
+        self.batches += other.batches;
+        self.retries += other.retries;
+    }
+}
+
+/// A whole run.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// How many files were finished.
+    pub files: usize,
+    /// Their counts, added up.
+    pub counts: Counts,
+    /// Bytes read from the finished files.
+    pub bytes_in: u64,
+    /// The whole run.
+    pub duration: Duration,
+    /// The file in work when the run stopped early; its counts are of the part that was acknowledged.
+    pub unfinished: Option<FileReport>,
+    /// The servers, in the order of their indices.
+    pub servers: Vec<ServerReport>,
+}
+
+/// A run that stopped early: why, and how far it came.
+#[derive(Debug)]
+pub struct Stopped {
+    /// What stopped it.
+    pub error: Error,
+    /// What had been done by then. All files it counts are finished.
+    pub report: RunReport,
+}
+
+/// It reads as the error in it does.
+impl fmt::Display for Stopped {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(out)
+    }
+}
+
+impl std::error::Error for Stopped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Told while a load runs, in the order of the inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// All files before this one are finished and it is in work; its name.
+    FileStarted(String),
+    /// This file and all before it are finished: whatever marks it as done may be done now.
+    FileFinished(FileReport),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_rate_is_rejected_over_loaded() {
+        let mut counts = Counts { loaded: 200, ..Counts::default() };
+        assert_eq!(counts.error_rate(), 0.0);
+        counts.reject(Reject::Key);
+        counts.reject(Reject::Fields);
+        assert_eq!(counts.error_rate(), 0.01);
+        counts.loaded = 0;
+        assert_eq!(counts.error_rate(), f64::INFINITY);
+        assert_eq!(Counts::default().error_rate(), 0.0);
+    }
+
+    #[test]
+    fn merge_adds_every_count() {
+        let mut one =
+            Counts { lines: 1, loaded: 2, dropped: 3, bytes_plain: 4, bytes_out: 5, ..Counts::default() };
+        one.reject(Reject::Key);
+        let mut two = one.clone();
+        two.reject(Reject::Empty);
+        one.merge(&two);
+        assert_eq!((one.lines, one.loaded, one.dropped, one.bytes_plain, one.bytes_out), (2, 4, 6, 8, 10));
+        assert_eq!(one.rejected, BTreeMap::from([(Reject::Empty, 1), (Reject::Key, 2)]));
+    }
+}

@@ -1,0 +1,191 @@
+//! Serves one connection: takes batches in turn, writes them, waits for their acknowledgment, retries.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use crate::batch::Batch;
+use crate::connection::Answer;
+use crate::ledger::{Ledger, Tally};
+use crate::pool::{Pool, Pooled};
+use crate::recycle::Spares;
+use crate::report::ServerReport;
+use crate::turns::Turns;
+use crate::{Error, Reject};
+
+/// The first and the longest pause before a broken connection is made anew.
+const MIN_BACKOFF: Duration = Duration::from_millis(20);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// How long a pause may overlook that the load has stopped.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// See the module's text.
+///
+/// Batches are written as they come in, without waiting for the acknowledgment of those before: the round
+/// trip to a far server costs nothing, and the one connection keeps them in order. What is not
+/// acknowledged stays in the window; when the connection breaks, all of that is sent again in order, so
+/// the last set of each key is again the right one.
+#[derive(Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) address: String,
+    pub(crate) pool: &'a Pool,
+    pub(crate) turns: &'a Turns,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) spares: &'a Spares<Batch>,
+    pub(crate) retry_for: Duration,
+}
+
+/// The state of a run.
+#[derive(Default)]
+struct Window {
+    /// Batches that are not acknowledged, the oldest first.
+    batches: VecDeque<Batch>,
+    /// How many of them have been written to the connection.
+    written: usize,
+    /// The chunk of the first one.
+    number: u64,
+    connection: Option<Pooled>,
+    failing: Option<Failing>,
+}
+
+/// A time without any acknowledgment.
+struct Failing {
+    since: Instant,
+    backoff: ExponentialBackoff,
+    retries: u64,
+}
+
+impl Sender<'_> {
+    /// Works until the turns are closed, or the load stops, by this server's failure or another's.
+    pub(crate) fn run(self) -> ServerReport {
+        let mut report = ServerReport { address: self.address.clone(), ..ServerReport::default() };
+        let mut window = Window::default();
+        while self.refill(&mut window) && !self.ledger.is_stopped() {
+            if let Err(error) = self.advance(&mut window, &mut report) {
+                report.retries += 1;
+                // What was not acknowledged is written again, on a connection that owes no answers.
+                window.connection = None;
+                window.written = 0;
+                self.back_off(&mut window, error);
+            }
+        }
+        report
+    }
+
+    /// Takes what is there, and waits only if there is nothing else to do. False at the end.
+    fn refill(&self, window: &mut Window) -> bool {
+        if window.batches.is_empty() {
+            window.batches.extend(self.turns.take());
+        }
+        while let Some(batch) = self.turns.try_take() {
+            window.batches.push_back(batch);
+        }
+        !window.batches.is_empty()
+    }
+
+    /// Takes one step: finishes an empty batch, writes one that is not written, or waits for an answer.
+    fn advance(&self, window: &mut Window, report: &mut ServerReport) -> io::Result<()> {
+        if window.batches.front().is_some_and(Batch::is_empty) {
+            self.finish(window, &[], report);
+            return Ok(());
+        }
+        let connection = match &mut window.connection {
+            Some(connection) => connection,
+            none => none.insert(self.pool.get().map_err(io::Error::other)?),
+        };
+        let connection = match &mut **connection {
+            Ok(connection) => connection,
+            Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
+        };
+        if let Some(batch) = window.batches.get(window.written) {
+            if !batch.is_empty() {
+                connection.send(batch.as_bytes(), batch.len())?;
+            }
+            window.written += 1;
+            return Ok(());
+        }
+        let mut answers = connection.acknowledge()?;
+        if !answers.is_empty() {
+            answers = window.send_answered()?;
+        }
+        self.finish(window, &answers, report);
+        Ok(())
+    }
+
+    /// The first batch is acknowledged: reports on it and frees its buffer.
+    fn finish(&self, window: &mut Window, answers: &[Answer], report: &mut ServerReport) {
+        let Some(batch) = window.batches.pop_front() else { return };
+        let mut tally = Tally::default();
+        tally.counts.bytes_out = batch.as_bytes().len() as u64;
+        for (record, answer) in batch.iter().zip(answers) {
+            if let Answer::Refused(text) = answer {
+                tally.reject(u64::from(record.line), Reject::Server, || {
+                    format!("{text}: {} of {}", record.key.escape_ascii(), self.address)
+                });
+            }
+        }
+        let records = batch.len() as u64 - tally.counts.rejected_total();
+        tally.counts.loaded = records;
+        report.records += records;
+        report.batches += u64::from(!batch.is_empty());
+        self.ledger.report(window.number, tally);
+        window.number += 1;
+        window.written = window.written.saturating_sub(1);
+        window.failing = None;
+        self.spares.give(batch);
+    }
+
+    /// Pauses before the next attempt, or stops the load when there was enough of them.
+    fn back_off(&self, window: &mut Window, error: io::Error) {
+        let failing = window.failing.get_or_insert_with(|| Failing {
+            since: Instant::now(),
+            backoff: ExponentialBuilder::new()
+                .with_min_delay(MIN_BACKOFF)
+                .with_max_delay(MAX_BACKOFF)
+                .without_max_times()
+                .with_jitter()
+                .build(),
+            retries: 0,
+        });
+        let elapsed = failing.since.elapsed();
+        if elapsed >= self.retry_for || error.kind() == io::ErrorKind::Unsupported {
+            let address = self.address.clone();
+            self.ledger.stop(Error::Server { address, retries: failing.retries, elapsed, source: error });
+            return;
+        }
+        failing.retries += 1;
+        let pause = failing.backoff.next().unwrap_or(MAX_BACKOFF).min(self.retry_for - elapsed);
+        let until = Instant::now() + pause;
+        while let Some(left) = until.checked_duration_since(Instant::now())
+            && !self.ledger.is_stopped()
+        {
+            std::thread::sleep(left.min(STOP_CHECK));
+        }
+    }
+}
+
+impl Window {
+    /// Sends the first batch again, asking for an answer to each of its sets, to learn which are refused.
+    ///
+    /// The batches behind it may be stored already, so they are to be written again after it.
+    fn send_answered(&mut self) -> io::Result<Vec<Answer>> {
+        let (Some(Ok(connection)), Some(first)) = (self.connection.as_deref_mut(), self.batches.front())
+        else {
+            return Ok(Vec::new());
+        };
+        for _ in self.batches.range(1..self.written).filter(|batch| !batch.is_empty()) {
+            connection.acknowledge()?;
+        }
+        self.written = 0;
+        connection.send(&first.answered_commands(), first.len())?;
+        let answers = connection.acknowledge()?;
+        if answers.len() != first.len() {
+            let text = format!("{} answers to {} sets", answers.len(), first.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(answers)
+    }
+}

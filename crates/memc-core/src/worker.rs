@@ -1,0 +1,156 @@
+//! The parallel part: the lines of one chunk to a batch for each connection.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::batch::Batch;
+use crate::chunks::Chunk;
+use crate::cut::{Piece, Text};
+use crate::ledger::{Ledger, Tally};
+use crate::recycle::Spares;
+use crate::turns::Turns;
+use crate::{Encode, Record, Reject};
+
+/// The longest key, from memcached's
+/// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt), section "Keys".
+const MAX_KEY_BYTES: usize = 250;
+
+/// So much of a rejected line is quoted in the log.
+const KEPT_OF_LINE: usize = 120;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    pub(crate) ledger: &'a Ledger,
+    /// The queue of each connection: those of the first server, then those of the second, …
+    pub(crate) turns: &'a [Turns],
+    pub(crate) texts: &'a Spares<Text>,
+    pub(crate) batches: &'a Spares<Batch>,
+    pub(crate) servers: usize,
+    /// Connections to each server; `None` in a dry run, in which all servers share one queue.
+    pub(crate) connections: Option<usize>,
+    pub(crate) max_line_bytes: usize,
+}
+
+/// One thread's encoder and buffers.
+#[derive(Debug)]
+pub(crate) struct Worker<'a, E> {
+    shared: &'a Shared<'a>,
+    encoder: E,
+    record: Record,
+    /// One batch for each connection.
+    batches: Vec<Batch>,
+}
+
+impl<'a, E: Encode> Worker<'a, E> {
+    pub(crate) fn new(shared: &'a Shared<'a>, encoder: E) -> Self {
+        Self { shared, encoder, record: Record::default(), batches: Vec::new() }
+    }
+
+    /// Encodes the lines of a chunk and leaves the batches to the connections.
+    pub(crate) fn work(&mut self, chunk: Chunk) {
+        let shared = self.shared;
+        self.batches.resize_with(shared.turns.len(), || shared.batches.take());
+        let mut tally = Tally::default();
+        tally.counts.bytes_plain = chunk.text.as_bytes().len() as u64;
+        match chunk.piece {
+            Piece::Lines => self.encode_lines(chunk.text.as_bytes(), &mut tally),
+            Piece::LongLine => {
+                tally.counts.lines = 1;
+                tally.reject(0, Reject::Length, || quote(chunk.text.as_bytes()));
+            }
+        }
+        for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
+            batch.close();
+            turns.submit(chunk.number, batch);
+        }
+        shared.ledger.report(chunk.number, tally);
+        shared.texts.give(chunk.text);
+    }
+
+    fn encode_lines(&mut self, mut text: &[u8], tally: &mut Tally) {
+        let mut number: u32 = 0;
+        while !text.is_empty() {
+            let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+            let line = &text[..end];
+            if let Err(reason) = self.encode_line(line, number, tally) {
+                tally.reject(u64::from(number), reason, || quote(line));
+            }
+            text = text.get(end + 1..).unwrap_or_default();
+            number += 1;
+        }
+        tally.counts.lines = u64::from(number);
+    }
+
+    fn encode_line(&mut self, line: &[u8], number: u32, tally: &mut Tally) -> Result<(), Reject> {
+        if line.len() > self.shared.max_line_bytes {
+            return Err(Reject::Length);
+        }
+        let record = &mut self.record;
+        record.key.clear();
+        record.value.clear();
+        record.dropped = 0;
+        let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
+        if server >= self.shared.servers {
+            return Err(Reject::Type);
+        }
+        if !is_key(&record.key) {
+            return Err(Reject::Key);
+        }
+        let lane = match self.shared.connections {
+            None => 0,
+            Some(1) => server,
+            Some(connections) => server * connections + lane(&record.key, connections),
+        };
+        self.batches[lane].push(server, number, &record.key, &record.value);
+        tally.counts.dropped += u64::from(record.dropped);
+        Ok(())
+    }
+}
+
+/// Which of a server's connections a key always takes, so that its records stay in order.
+fn lane(key: &[u8], connections: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    (hasher.finish() % connections as u64) as usize
+}
+
+/// Whether memcached takes it as a key, and as nothing but a key.
+fn is_key(key: &[u8]) -> bool {
+    !key.is_empty() && key.len() <= MAX_KEY_BYTES && key.iter().all(|&byte| byte > 32 && byte != 127)
+}
+
+fn quote(line: &[u8]) -> String {
+    let more = if line.len() > KEPT_OF_LINE { "…" } else { "" };
+    format!("'{}{more}'", line[..line.len().min(KEPT_OF_LINE)].escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_memcached_takes() {
+        for (key, good) in [
+            (&b"idfa:e7e1"[..], true),
+            (&[b'k'; 250], true),
+            (&[b'k'; 251], false),
+            (b"", false),
+            (b"a b", false),
+            (b"a\rb", false),
+            (b"a\nset x 0 0 1", false),
+            (b"a\0", false),
+            (b"a\x1f", false),
+            (b"a\x7f", false),
+            (b"\x80\xff", true),
+        ] {
+            assert_eq!(is_key(key), good, "{}", key.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_key_keeps_its_lane() {
+        let lanes: Vec<_> = (0..100_u8).map(|byte| lane(&[byte], 3)).collect();
+        assert_eq!(lanes, (0..100_u8).map(|byte| lane(&[byte], 3)).collect::<Vec<_>>());
+        assert!([0, 1, 2].iter().all(|lane| lanes.contains(lane)));
+    }
+}

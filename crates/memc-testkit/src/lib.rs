@@ -1,0 +1,17 @@
+//! What the tests, benches and scripts of this workspace share. Not published.
+//!
+//! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
+//! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
+//!   no code with memc-core.
+//! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
+
+mod memcached;
+mod model;
+mod sample;
+
+pub use memcached::{Contents, Item, Memcached};
+pub use model::Model;
+pub use sample::{Sample, gzip};
+
+/// The device types of the log, in the order in which tests give their servers.
+pub const DEVICE_TYPES: [&str; 4] = ["idfa", "gaid", "adid", "dvid"];

@@ -1,0 +1,227 @@
+//! Real memcached processes for tests and benches.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start or to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Everything a server holds: each key with its item.
+pub type Contents = BTreeMap<Vec<u8>, Item>;
+
+/// What a server holds under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The bytes.
+    pub value: Vec<u8>,
+    /// The client's flags.
+    pub flags: u32,
+    /// Seconds until it expires; -1 for never.
+    pub ttl: i64,
+}
+
+/// A memcached process on a free port of 127.0.0.1. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Memcached {
+    process: Child,
+    port: u16,
+    options: Vec<String>,
+}
+
+impl Memcached {
+    /// Starts a server with the given options besides its port.
+    ///
+    /// # Errors
+    ///
+    /// If memcached is not installed or does not come up.
+    pub fn start(options: &[&str]) -> io::Result<Self> {
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        // Another process may take the port between the look and the start, so look again then.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let mut server = Self { process: spawn(port, &options)?, port, options: options.clone() };
+            if server.wait_until_up()? {
+                return Ok(server);
+            }
+        }
+        Err(io::Error::other(format!("memcached does not start with {options:?}")))
+    }
+
+    /// Its `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Kills the process; the port stays reserved for [`restart`](Self::restart) by nothing but luck.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be killed.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Starts it again on the same port, empty.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process = spawn(self.port, &self.options)?;
+        if self.wait_until_up()? { Ok(()) } else { Err(io::Error::other("memcached does not start again")) }
+    }
+
+    /// Reads back everything that it holds.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer as the protocol says.
+    pub fn contents(&self) -> io::Result<Contents> {
+        let mut client = Client::connect(&self.address())?;
+        let keys = client.keys()?;
+        keys.into_iter().map(|key| client.item(&key).map(|item| (key, item))).collect()
+    }
+
+    /// One number of the server's `stats`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such number.
+    pub fn stat(&self, name: &str) -> io::Result<u64> {
+        let mut client = Client::connect(&self.address())?;
+        client.write(b"stats\r\n")?;
+        let prefix = format!("STAT {name} ");
+        loop {
+            let line = String::from_utf8_lossy(&client.line()?).into_owned();
+            if let Some(number) = line.strip_prefix(&prefix) {
+                return number.parse().map_err(io::Error::other);
+            }
+            if line == "END" {
+                return Err(io::Error::other(format!("no '{name}' among the stats")));
+            }
+        }
+    }
+
+    /// False if the process ended at once, as it does when the port is taken.
+    fn wait_until_up(&mut self) -> io::Result<bool> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if self.process.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if let Ok(mut client) = Client::connect(&self.address())
+                && client.write(b"mn\r\n").is_ok()
+                && client.line().is_ok_and(|line| line == b"MN")
+            {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        // It may be dead already, which is as well.
+        let _ = self.kill();
+    }
+}
+
+fn spawn(port: u16, options: &[String]) -> io::Result<Child> {
+    Command::new("memcached")
+        // Only looked at when root starts it; then it must be given.
+        .args(["-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot run memcached: {error}")))
+}
+
+/// A plain client, one round trip a command.
+struct Client {
+    socket: TcpStream,
+    answers: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: &str) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let answers = BufReader::new(socket.try_clone()?);
+        Ok(Self { socket, answers })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)
+    }
+
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.answers.read_until(b'\n', &mut line)?;
+        match line.strip_suffix(b"\r\n") {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn keys(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        self.write(b"lru_crawler metadump all\r\n")?;
+        let mut keys = Vec::new();
+        loop {
+            // `END` closes this list with a bare line feed in some versions.
+            let mut line = Vec::new();
+            self.answers.read_until(b'\n', &mut line)?;
+            if line.starts_with(b"END") {
+                return Ok(keys);
+            }
+            let key = line.strip_prefix(b"key=").and_then(|rest| rest.split(|&byte| byte == b' ').next());
+            keys.push(percent_decoded(key.ok_or_else(|| unexpected(&line))?));
+        }
+    }
+
+    fn item(&mut self, key: &[u8]) -> io::Result<Item> {
+        self.write(&[b"mg ", key, b" v f t\r\n"].concat())?;
+        let head = self.line()?;
+        let text = String::from_utf8_lossy(&head);
+        let words: Vec<&str> = text.split(' ').collect();
+        let ["VA", length, flags, ttl] = words[..] else { return Err(unexpected(&head)) };
+        let number =
+            |text: &str| text.trim_start_matches(['f', 't']).parse::<i64>().map_err(io::Error::other);
+        let mut value = vec![0; usize::try_from(number(length)?).map_err(io::Error::other)? + 2];
+        self.answers.read_exact(&mut value)?;
+        value.truncate(value.len() - 2);
+        Ok(Item { value, flags: u32::try_from(number(flags)?).map_err(io::Error::other)?, ttl: number(ttl)? })
+    }
+}
+
+fn unexpected(line: &[u8]) -> io::Error {
+    io::Error::other(format!("memcached answered '{}'", line.escape_ascii()))
+}
+
+/// Keys are listed in the form of URLs, `%41` for `A`.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match hex {
+            Some(byte) if *first == b'%' => {
+                out.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
