@@ -36,8 +36,13 @@ pub(crate) struct Args {
     #[arg(short, long)]
     pub(crate) test: bool,
 
-    /// Server for idfa records: host:port, [v6]:port or unix:/path
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33013")]
+    /// Server for idfa records
+    #[arg(
+        long,
+        help = "Server for idfa records: host:port, [v6]:port or unix:/path",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33013"
+    )]
     idfa: Address,
 
     /// Server for gaid records

@@ -3,8 +3,6 @@
 //! A batch is quiet meta sets, `ms KEY LEN q`, closed by one `mn`: the server answers only refusals and the
 //! end ([protocol, "Meta Commands"](https://docs.memcached.org/protocols/meta/)).
 
-use std::io::Write;
-
 use crate::recycle::Reuse;
 
 /// Closes a batch; the server answers `MN` when everything before it is done.
@@ -65,7 +63,7 @@ impl Batch {
         self.commands.extend_from_slice(b"ms ");
         self.commands.extend_from_slice(key);
         self.commands.push(b' ');
-        push_decimal(&mut self.commands, value.len());
+        self.commands.extend_from_slice(itoa::Buffer::new().format(value.len()).as_bytes());
         self.commands.extend_from_slice(QUIET_END);
         self.commands.extend_from_slice(value);
         self.commands.extend_from_slice(b"\r\n");
@@ -89,8 +87,9 @@ impl Batch {
         for record in self.iter() {
             commands.extend_from_slice(b"ms ");
             commands.extend_from_slice(record.key);
-            // Writing to a Vec cannot fail.
-            let _ = write!(commands, " {}\r\n", record.value.len());
+            commands.push(b' ');
+            commands.extend_from_slice(itoa::Buffer::new().format(record.value.len()).as_bytes());
+            commands.extend_from_slice(b"\r\n");
             commands.extend_from_slice(record.value);
             commands.extend_from_slice(b"\r\n");
         }
@@ -114,21 +113,6 @@ impl Batch {
             }
         })
     }
-}
-
-/// Appends a number in decimal digits.
-fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]
@@ -168,14 +152,5 @@ mod tests {
                 (2, 9, b"x", b"in\r\nside ms x 1 q\r\n")
             ]
         );
-    }
-
-    #[test]
-    fn decimal_digits() {
-        for number in [0, 9, 10, 99, 100, 16384, usize::MAX] {
-            let mut out = Vec::new();
-            push_decimal(&mut out, number);
-            assert_eq!(out, number.to_string().into_bytes());
-        }
     }
 }

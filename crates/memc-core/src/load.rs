@@ -215,7 +215,7 @@ impl<E: Encode> Loader<E> {
         };
         match error {
             None => Ok(report),
-            Some(error) => Err(Stopped { error, report }),
+            Some(error) => Err(Stopped { error, report: Box::new(report) }),
         }
     }
 }

@@ -146,7 +146,7 @@ pub struct Stopped {
     /// What stopped it.
     pub error: Error,
     /// What had been done by then. All files it counts are finished.
-    pub report: RunReport,
+    pub report: Box<RunReport>,
 }
 
 /// It reads as the error in it does.

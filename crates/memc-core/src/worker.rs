@@ -111,7 +111,7 @@ impl<'a, E: Encode> Worker<'a, E> {
 fn lane(key: &[u8], connections: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
-    (hasher.finish() % connections as u64) as usize
+    usize::try_from(hasher.finish() % connections as u64).unwrap_or(0)
 }
 
 /// Whether memcached takes it as a key, and as nothing but a key.

@@ -102,7 +102,7 @@ impl Sample {
         usize::try_from(self.next() % bound as u64).unwrap_or(0)
     }
 
-    /// The next number of SplitMix64, a generator that any seed suits
+    /// The next number of `SplitMix64`, a generator that any seed suits
     /// (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
