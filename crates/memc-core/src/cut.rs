@@ -126,3 +126,132 @@ impl<R: Read> Cutter<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads one byte at a time where it says so, and is interrupted in between.
+    struct Drip<'a>(&'a [u8], bool);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let length = 1.min(buffer.len());
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    fn pieces(
+        input: impl Read,
+        piece_bytes: usize,
+        max_line_bytes: usize,
+    ) -> io::Result<Vec<(Piece, Vec<u8>)>> {
+        let mut cutter = Cutter::new(input, piece_bytes, max_line_bytes);
+        let mut text = Text::default();
+        let mut out = Vec::new();
+        while let Some(piece) = cutter.next_piece(&mut text)? {
+            assert!(!text.as_bytes().is_empty(), "an empty piece");
+            out.push((piece, text.as_bytes().to_vec()));
+        }
+        assert_eq!(cutter.next_piece(&mut text)?, None, "the end stays the end");
+        Ok(out)
+    }
+
+    const INPUTS: [&[u8]; 10] = [
+        b"",
+        b"\n",
+        b"\n\n\n",
+        b"one",
+        b"one\n",
+        b"one\ntwo",
+        b"one\r\ntwo\r\n",
+        b"a\n\nlonger line\nb\nno end",
+        b"a line over many pieces, which are as small as a single byte here\nshort\n",
+        b"\nx\n\n",
+    ];
+
+    #[test]
+    fn any_cut_gives_the_same_lines() -> io::Result<()> {
+        for input in INPUTS {
+            for piece_bytes in 1..=input.len() + 2 {
+                for pieces in
+                    [pieces(input, piece_bytes, 1000)?, pieces(Drip(input, false), piece_bytes, 1000)?]
+                {
+                    let (last, before) = match pieces.split_last() {
+                        Some(split) => split,
+                        None => (&(Piece::Lines, Vec::new()), &[][..]),
+                    };
+                    assert!(before.iter().all(|(_, text)| text.ends_with(b"\n")), "{pieces:?}");
+                    assert_eq!(last.1.ends_with(b"\n"), input.ends_with(b"\n"));
+                    assert!(pieces.iter().all(|(piece, _)| *piece == Piece::Lines));
+                    let joined: Vec<u8> = pieces.iter().flat_map(|(_, text)| text.clone()).collect();
+                    assert_eq!(joined, input);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines with the overlong ones as `None`: what a worker makes of the pieces, which checks the
+    /// length of each line again.
+    fn lines(pieces: &[(Piece, Vec<u8>)], max_line_bytes: usize) -> Vec<Option<Vec<u8>>> {
+        let mut out = Vec::new();
+        for (piece, text) in pieces {
+            match piece {
+                Piece::LongLine => out.push(None),
+                Piece::Lines => {
+                    let text = text.strip_suffix(b"\n").unwrap_or(text);
+                    let short = |line: &[u8]| (line.len() <= max_line_bytes).then(|| line.to_vec());
+                    out.extend(text.split(|&byte| byte == b'\n').map(short));
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn overlong_lines_are_told_whatever_the_cut() -> io::Result<()> {
+        for input in INPUTS {
+            for max_line_bytes in 0..12 {
+                let whole = lines(&pieces(input, 1000, 1000)?, max_line_bytes);
+                for piece_bytes in 1..=input.len() + 2 {
+                    let pieces = pieces(input, piece_bytes, max_line_bytes)?;
+                    assert_eq!(
+                        lines(&pieces, max_line_bytes),
+                        whole,
+                        "{piece_bytes} {max_line_bytes} {pieces:?}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory() -> io::Result<()> {
+        let mut cutter = Cutter::new(io::repeat(b'x').take(20 << 20).chain(&b"\nnext\n"[..]), 4096, 1 << 20);
+        let mut text = Text::default();
+        assert_eq!(cutter.next_piece(&mut text)?, Some(Piece::LongLine));
+        assert_eq!(text.as_bytes(), [b'x'; KEPT_OF_LONG_LINE]);
+        assert_eq!(cutter.next_piece(&mut text)?, Some(Piece::Lines));
+        assert_eq!(text.as_bytes(), b"next\n");
+        assert!(text.capacity() < (1 << 20) + 3 * 4096, "{}", text.capacity());
+        Ok(())
+    }
+
+    #[test]
+    fn a_read_error_is_passed_on() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        let kind = pieces((&b"good\n"[..]).chain(Broken), 100, 100).map_err(|error| error.kind());
+        assert_eq!(kind, Err(io::ErrorKind::PermissionDenied));
+    }
+}

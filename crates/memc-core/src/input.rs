@@ -146,3 +146,69 @@ impl Read for Counted {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memc_testkit::gzip;
+
+    fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let mut plain = Input::reader("test", Cursor::new(bytes.clone())).open()?;
+        plain.read_to_end(&mut text)?;
+        assert_eq!(plain.bytes_read(), bytes.len() as u64);
+        Ok(text)
+    }
+
+    #[test]
+    fn what_is_in_an_input_is_told_by_its_first_bytes() -> io::Result<()> {
+        let (one, two) = (gzip(b"one\n")?, gzip(b"two\n")?);
+        let nothing = gzip(b"")?;
+        let zeros = vec![0; 3 * READ_BYTES];
+        for (name, packed, text) in [
+            ("empty file", vec![], &b""[..]),
+            ("plain text", b"one\ntwo\n".to_vec(), b"one\ntwo\n"),
+            ("plain text of one byte", b"\x1f".to_vec(), b"\x1f"),
+            ("plain text that starts with zeros", b"\0\0one\n".to_vec(), b"\0\0one\n"),
+            ("one member", one.clone(), b"one\n"),
+            ("an empty member", nothing.clone(), b""),
+            ("two members", [one.clone(), two.clone()].concat(), b"one\ntwo\n"),
+            ("an empty member between", [&one[..], &nothing, &two].concat(), b"one\ntwo\n"),
+            ("zeros behind", [one.clone(), zeros.clone()].concat(), b"one\n"),
+            ("zeros between", [&one[..], &zeros, &two].concat(), b"one\ntwo\n"),
+        ] {
+            assert_eq!(read(packed)?, text, "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_broken_gzip_is_an_error_wherever_it_breaks() -> io::Result<()> {
+        let packed = gzip(b"some text that is long enough for a few blocks of it, and some more of it")?;
+        for cut in GZIP_MAGIC.len()..packed.len() {
+            assert!(read(packed[..cut].to_vec()).is_err(), "cut at {cut}");
+        }
+        for (name, packed) in [
+            ("garbage behind", [&packed[..], b"garbage"].concat()),
+            ("a member cut", [&packed[..], &packed[..12]].concat()),
+            ("header only", packed[..10].to_vec()),
+            ("wrong method", [&b"\x1f\x8b\x07"[..], &packed[3..]].concat()),
+        ] {
+            assert!(read(packed).is_err(), "{name}");
+        }
+        // A flipped bit in the body, the CRC or the length; the header's time and system say nothing.
+        for at in 10..packed.len() {
+            let mut flipped = packed.clone();
+            flipped[at] ^= 1;
+            assert!(read(flipped).is_err(), "flipped at {at}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_only_when_it_is_opened() {
+        let input = Input::path("/no/such/file");
+        assert_eq!(input.name(), "/no/such/file");
+        assert_eq!(input.open().err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+    }
+}

@@ -147,3 +147,127 @@ fn app_id(piece: &[u8]) -> Option<u32> {
     }
     (!negative || value == 0).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(line: &[u8]) -> Result<Option<(Vec<u32>, u32)>, Reject> {
+        let mut apps = vec![1, 2, 3];
+        AppsInstalled::parse(line, &mut apps).map(|it| it.map(|it| (it.apps.to_vec(), it.dropped_apps)))
+    }
+
+    #[test]
+    fn lines_and_the_first_rule_that_they_break() {
+        let one = Ok(Some((vec![1], 0)));
+        for (line, expected) in [
+            (&b"idfa\tx\t1\t2\t1"[..], one.clone()),
+            (b"idfa\tx\t1\t2\t1\n", one.clone()),
+            (b"idfa\tx\t1\t2\t1\r\n", one.clone()),
+            (b" \x0b\x0cidfa\tx\t1\t2\t1 \t\n", one.clone()),
+            (b"no such type\tx y\t1\t2\t1", one.clone()),
+            (b"\xff\tx\xfe\t1\t2\t1", one),
+            (b"", Ok(None)),
+            (b"\n", Ok(None)),
+            (b" \t\x0b\x0c\r\n", Ok(None)),
+            (b"idfa", Err(Reject::Fields)),
+            (b"idfa\tx\t1\t2", Err(Reject::Fields)),
+            (b"idfa\tx\t1\t2\t", Err(Reject::Fields)),
+            (b"\tx\t1\t2\t1", Err(Reject::Fields)),
+            (b"idfa\tx\t1\t2\t1\t", Ok(Some((vec![1], 0)))),
+            (b"idfa\tx\t1\t2\t1\tmore", Err(Reject::Fields)),
+            (b"idfa\t\tnorth\t2\t1", Err(Reject::Empty)),
+            (b"idfa\t\t1\t2\t1", Err(Reject::Empty)),
+            (b"idfa\tx\tnorth\t2\t1", Err(Reject::Coordinates)),
+            (b"idfa\tx\t1\t\t1", Err(Reject::Coordinates)),
+        ] {
+            assert_eq!(parsed(line), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_empty_type_is_seen_behind_white_space() {
+        // A leading tab is stripped, so only an inner empty field can be an empty type; none can be first.
+        assert_eq!(parsed(b"\x0b\tx\t1\t2\t1\t5"), Ok(Some((vec![5], 0))));
+        assert_eq!(parsed(b"x\t\t1\t2\t1"), Err(Reject::Empty));
+    }
+
+    #[test]
+    fn coordinates() {
+        for (text, value) in [
+            ("0", 0.0),
+            ("-0", -0.0),
+            ("67.7835424444", 67.783_542_444_4),
+            ("+1", 1.0),
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("-.5e1", -5.0),
+            ("1E+2", 100.0),
+            ("1e-2", 0.01),
+            (" \t1\r", 1.0),
+            ("1e999", f64::INFINITY),
+            ("-1e999", f64::NEG_INFINITY),
+            ("1e-999", 0.0),
+            ("INF", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("NaN", f64::NAN),
+            ("-nan", -f64::NAN),
+        ] {
+            assert_eq!(coordinate(text.as_bytes()).map(f64::to_bits), Some(value.to_bits()), "{text}");
+        }
+        for text in [
+            "", " ", ".", "+", "-", "e5", "1e", "1e+", "+-1", "1_0", "1 0", "0x10", "1,5", "infinit", "nano",
+            "1f", "١",
+        ] {
+            assert_eq!(coordinate(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(coordinate(b"1\xff"), None);
+        assert_eq!(coordinate(b"1\x00"), None);
+    }
+
+    #[test]
+    fn app_ids() {
+        for (text, apps, dropped) in [
+            ("1", &[1][..], 0),
+            ("7942,8519,4232", &[7942, 8519, 4232], 0),
+            ("0,4294967295", &[0, 4_294_967_295], 0),
+            ("+8,09,-0,+0,-000", &[8, 9, 0, 0, 0], 0),
+            (" 7 ,\x0b8\x0c,\t9", &[7, 8, 9], 0),
+            ("000000000000000000000000000000012", &[12], 0),
+            ("999999999,1000000000", &[999_999_999, 1_000_000_000], 0),
+            ("4294967296,-1,1e3,1.0,x,0x1,1_0,١", &[], 8),
+            ("99999999999999999999", &[], 1),
+            ("1 2,3", &[3], 1),
+            ("+ 1,--1,+-1,+,-", &[], 5),
+            ("", &[], 1),
+            (",", &[], 2),
+            ("1,,2,", &[1, 2], 2),
+        ] {
+            let mut kept = Vec::new();
+            assert_eq!((parse_apps(text.as_bytes(), &mut kept), &kept[..]), (dropped, apps), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            device_type in "[a-z]{1,8}",
+            device_id in "[!-~]{1,40}",
+            lat in any::<f64>(),
+            lon in any::<f64>(),
+            ids in prop::collection::vec(any::<u32>(), 1..200),
+        ) {
+            let list = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+            let line = format!("{device_type}\t{device_id}\t{lat:?}\t{lon:e}\t{list}\n");
+            let mut apps = Vec::new();
+            let record = AppsInstalled::parse(line.as_bytes(), &mut apps);
+            let record = record.ok().flatten().expect("a sound line");
+            prop_assert_eq!(record.device_type, device_type.as_bytes());
+            prop_assert_eq!(record.device_id, device_id.as_bytes());
+            prop_assert_eq!((record.lat.to_bits(), record.lon.to_bits()), (lat.to_bits(), lon.to_bits()));
+            prop_assert_eq!(record.apps, &ids[..]);
+            prop_assert_eq!(record.dropped_apps, 0);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Tests of whole loads, against real memcached processes.
+//!
+//! - `content`: the servers hold what the model says, at any number of threads.
+//! - `rules`: any line leads to what the model says (dry, so without servers).
+//! - `stops`: what stops a load, and what is finished by then.
+//! - `other_loader`: the example of another encoder.
+
+mod content;
+mod other_loader;
+mod rules;
+mod stops;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Cursor};
+
+use memc_core::{Address, AppsEncoder, Counts, Event, Input, Loader, Options};
+use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A server for each device type.
+struct Servers(Vec<Memcached>);
+
+impl Servers {
+    fn start(options: &[&str]) -> io::Result<Self> {
+        DEVICE_TYPES.iter().map(|_| Memcached::start(options)).collect::<io::Result<_>>().map(Self)
+    }
+
+    fn loader(&self, options: Options) -> Result<Loader<AppsEncoder>> {
+        let addresses: std::result::Result<Vec<Address>, _> =
+            self.0.iter().map(|server| server.address().parse()).collect();
+        Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses?, options))
+    }
+
+    /// Fails with the first difference.
+    fn assert_hold(&self, model: &Model) -> Result {
+        for (server, name) in self.0.iter().zip(DEVICE_TYPES) {
+            let wanted: Contents = model.servers[name]
+                .iter()
+                .map(|(key, value)| (key.clone(), Item { value: value.clone(), flags: 0, ttl: -1 }))
+                .collect();
+            let found = server.contents()?;
+            let difference = wanted.iter().find(|(key, item)| found.get(*key) != Some(*item));
+            assert_eq!(difference.map(|(key, item)| (key, Some(item), found.get(key))), None, "{name}");
+            assert_eq!(found.len(), wanted.len(), "{name} holds more than it must");
+        }
+        Ok(())
+    }
+}
+
+/// Options under which many chunks are in flight even of small inputs.
+fn small_chunks(chunk_bytes: usize) -> Options {
+    let mut options = Options::default();
+    options.chunk_bytes = chunk_bytes;
+    options.retry_for = std::time::Duration::from_millis(500);
+    options
+}
+
+fn input(name: &str, bytes: impl Into<Vec<u8>>) -> Input {
+    Input::reader(name, Cursor::new(bytes.into()))
+}
+
+/// Takes no notice of events.
+fn ignore(_: Event) -> memc_core::EventResult {
+    Ok(())
+}
+
+/// The counts as the model names them.
+fn assert_counts(counts: &Counts, model: &Model) {
+    let rejected: BTreeMap<_, _> =
+        counts.rejected.iter().map(|(reason, count)| (reason.name(), *count)).collect();
+    assert_eq!(rejected, model.rejected);
+    assert_eq!((counts.loaded, counts.dropped), (model.loaded, model.dropped));
+}

@@ -1,0 +1,139 @@
+//! Any line leads to what the model says of it.
+
+use std::collections::HashMap;
+
+use memc_core::{AppsEncoder, Event, Loader, Options};
+use memc_testkit::{DEVICE_TYPES, Model, Sample, gzip};
+use proptest::prelude::*;
+
+use crate::{Result, assert_counts, ignore, input, small_chunks};
+
+fn dry_loader(options: Options) -> Result<Loader<AppsEncoder>> {
+    let servers = DEVICE_TYPES.map(|_| "127.0.0.1:1".parse());
+    let servers = servers.into_iter().collect::<std::result::Result<_, _>>()?;
+    Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, options))
+}
+
+/// Dry-runs the text and compares what each server would hold with the model.
+fn assert_as_the_model(text: &[u8], chunk_bytes: usize) -> Result {
+    let mut model = Model::new();
+    model.load(text);
+    let mut found: Vec<HashMap<Vec<u8>, Vec<u8>>> = vec![HashMap::new(); DEVICE_TYPES.len()];
+    let report = dry_loader(small_chunks(chunk_bytes))?.dry_run(
+        [input("text", text)],
+        |record| drop(found[record.server].insert(record.key.to_vec(), record.value.to_vec())),
+        ignore,
+    )?;
+    assert_counts(&report.counts, &model);
+    for (name, found) in DEVICE_TYPES.iter().zip(found) {
+        assert_eq!(found, model.servers[name]);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes(text in prop::collection::vec(any::<u8>(), 0..300), chunk_bytes in 1..64_usize) {
+        assert_as_the_model(&text, chunk_bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    }
+
+    #[test]
+    fn bytes_that_look_like_lines(
+        text in "((idfa|gaid|imei|x|)\t[a-c\\x00 ]{0,3}\t[-+]?[0-9 .eE]{0,5}(inf|nan|)\t[-+0-9.e]{0,4}\t([-+ 0-9]{0,11},?){0,4}[\t\r\x0b ]{0,2}\n?){0,4}",
+        chunk_bytes in 1..64_usize,
+    ) {
+        assert_as_the_model(text.as_bytes(), chunk_bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    }
+}
+
+#[test]
+fn a_long_sample_with_bad_lines() -> Result {
+    assert_as_the_model(&Sample::new(3).with(0.3, 0.5).text(20_000), 5000)
+}
+
+#[test]
+fn keys_at_the_limit() -> Result {
+    for length in 244..=247 {
+        let id = "é".repeat(length / 2) + &"k".repeat(length % 2);
+        assert_as_the_model(format!("idfa\t{id}\t1\t2\t3\n").as_bytes(), 100)?;
+    }
+    Ok(())
+}
+
+/// A device id that tries to smuggle commands into the stream to the server.
+#[test]
+fn hostile_ids_are_rejected() -> Result {
+    for id in ["x 1 q\r\nflush_all\r", "x\rms y 1", "x\0", "x\x7f", "x y", "\u{b}x\u{c}"] {
+        let text = format!("idfa\t{id}\t1\t2\t3\n");
+        assert_as_the_model(text.as_bytes(), 100)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn records_of_a_dry_run_come_in_the_order_of_the_lines() -> Result {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build()?;
+    let texts = [0, 1000].map(|first| {
+        (first..first + 1000)
+            .map(|id| format!("{}\t{id}\t1\t2\t3\n", DEVICE_TYPES[id % 4]))
+            .collect::<String>()
+    });
+    let mut keys = Vec::new();
+    let loader = dry_loader(small_chunks(100))?;
+    pool.install(|| {
+        loader.dry_run(
+            texts.map(|text| input("text", text)),
+            |record| keys.push((record.server, String::from_utf8_lossy(record.key).into_owned())),
+            ignore,
+        )
+    })?;
+    assert_eq!(keys.len(), 2000);
+    for (id, (server, key)) in keys.iter().enumerate() {
+        assert_eq!((*server, key), (id % 4, &format!("{}:{id}", DEVICE_TYPES[id % 4])));
+    }
+    Ok(())
+}
+
+#[test]
+fn rejected_lines_are_quoted_with_their_number() -> Result {
+    let text = "idfa\ta\t1\t2\t3\n\nbad\nidfa\tb c\t1\t2\t3\nworse\tline\n\tbad again\nand again\n";
+    let loader = dry_loader(small_chunks(10))?;
+    let mut quoted = Vec::new();
+    loader.dry_run(
+        [input("text", gzip(text.as_bytes())?)],
+        |_| (),
+        |event| {
+            if let Event::FileFinished(file) = event {
+                quoted.extend(file.rejected_lines.into_iter().map(|it| (it.line, it.reason.name(), it.text)));
+            }
+            Ok(())
+        },
+    )?;
+    let expected = [
+        (3, "fields", "'bad'"),
+        (4, "key", "'idfa\\tb c\\t1\\t2\\t3'"),
+        (5, "fields", "'worse\\tline'"),
+        (6, "fields", "'\\tbad again'"),
+    ];
+    assert_eq!(quoted, expected.map(|(line, reason, text)| (line, reason, text.to_owned())));
+    Ok(())
+}
+
+#[test]
+fn a_line_of_20_mib_is_rejected_and_the_next_one_loaded() -> Result {
+    let mut text = b"idfa\tlong\t1\t2\t".to_vec();
+    text.resize(20 << 20, b'1');
+    text.extend_from_slice(b"\nidfa\tnext\t1\t2\t3\n");
+    let mut keys = Vec::new();
+    let report = dry_loader(Options::default())?.dry_run(
+        [input("long", gzip(&text)?)],
+        |record| keys.push(record.key.to_vec()),
+        ignore,
+    )?;
+    assert_eq!(keys, [b"idfa:next"]);
+    assert_eq!(report.counts.lines, 2);
+    assert_eq!(report.counts.rejected_total(), 1);
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What stops a load: a broken input, a server that is away, the caller.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use memc_core::{AppsEncoder, Error, Event, Loader};
+use memc_testkit::{Model, Sample, gzip};
+
+use crate::{Result, Servers, ignore, input, small_chunks};
+
+#[test]
+fn a_broken_file_stops_the_load_behind_the_files_before_it() -> Result {
+    let servers = Servers::start(&[])?;
+    let texts: Vec<_> = (0..3).map(|seed| Sample::new(seed).text(2000)).collect();
+    let mut broken = gzip(&texts[1])?;
+    broken.truncate(broken.len() / 2);
+    let inputs =
+        [input("first", gzip(&texts[0])?), input("second", broken), input("third", gzip(&texts[2])?)];
+    let mut finished = Vec::new();
+    let stopped = servers.loader(small_chunks(3000))?.load(inputs, |event| {
+        if let Event::FileFinished(file) = event {
+            finished.push((file.index, file.counts.loaded));
+        }
+        Ok(())
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert_eq!(stopped.to_string(), "cannot read 'second'");
+    assert!(matches!(&stopped.error, Error::Read { file, .. } if file == "second"));
+    assert_eq!(finished, [(0, 2000)]);
+    assert_eq!(stopped.report.files, 1);
+    let unfinished = stopped.report.unfinished.as_ref().ok_or("a file in work")?;
+    assert_eq!((unfinished.index, unfinished.name.as_str()), (1, "second"));
+    let mut model = Model::new();
+    model.load(&texts[0]);
+    for (server, name) in servers.0.iter().zip(memc_testkit::DEVICE_TYPES) {
+        let found = server.contents()?;
+        let missing = model.servers[name].keys().find(|key| !found.contains_key(*key));
+        assert_eq!(missing, None, "every record of the first file is stored");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_away_stops_the_load() -> Result {
+    let mut servers = Servers::start(&[])?;
+    servers.0[2].kill()?;
+    let started = Instant::now();
+    let mut events = Vec::new();
+    let stopped =
+        servers.loader(small_chunks(3000))?.load([input("file", Sample::new(1).text(3000))], |event| {
+            events.push(event);
+            Ok(())
+        });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    let Error::Server { address, retries, source, .. } = &stopped.error else { return Err(stopped.into()) };
+    assert_eq!(*address, servers.0[2].address());
+    assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(*retries > 2, "{retries}");
+    assert_eq!(stopped.report.servers[2].retries, retries + 1);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(events, [Event::FileStarted("file".to_owned())]);
+    Ok(())
+}
+
+#[test]
+fn a_caller_that_fails_stops_the_load() -> Result {
+    let servers = Servers::start(&[])?;
+    let inputs: Vec<_> = (0..20).map(|seed| input(&seed.to_string(), Sample::new(seed).text(500))).collect();
+    let mut finished = 0;
+    let stopped = servers.loader(small_chunks(3000))?.load(inputs, |event| {
+        if let Event::FileFinished(file) = event {
+            finished += 1;
+            if file.index == 3 {
+                return Err("the folder is read-only".into());
+            }
+        }
+        Ok(())
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert_eq!(stopped.to_string(), "cannot go on after a file");
+    assert_eq!(stopped.source().map(ToString::to_string).as_deref(), Some("the folder is read-only"));
+    assert_eq!(finished, 4, "nothing is told after the failure");
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_an_encoder_is_passed_on() -> Result {
+    #[derive(Clone)]
+    struct Panics;
+    impl memc_core::Encode for Panics {
+        fn encode(
+            &mut self,
+            _: &[u8],
+            _: &mut memc_core::Record,
+        ) -> std::result::Result<Option<usize>, memc_core::Reject> {
+            panic!("an encoder's own bug");
+        }
+    }
+    let servers = Servers::start(&[])?;
+    let loader = Loader::new(Panics, vec![servers.0[0].address().parse()?], small_chunks(10));
+    let text = "line\n".repeat(1000);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        drop(loader.load([input("file", text)], ignore));
+    }));
+    assert!(result.is_err(), "a panic, and neither a hang nor a report of success");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_memcached_is_told() -> Result {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut &stream, b"ERROR\r\n");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let mut options = small_chunks(1000);
+    options.retry_for = Duration::from_secs(60);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+    let stopped = loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
+    let source = stopped.source().map(ToString::to_string);
+    let expected = "it answers 'ERROR' to a meta command: memcached 1.6 or newer is needed";
+    assert_eq!(source.as_deref(), Some(expected));
+    Ok(())
+}
