@@ -1,7 +1,6 @@
 //! The command line: the options of the old script, and a few that this loader adds.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -62,8 +61,8 @@ pub(crate) struct Args {
     route: Vec<Route>,
 
     /// Threads that parse and serialize [default: one for each core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroU32>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
 
     /// Connections to each server
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -78,7 +77,7 @@ pub(crate) struct Args {
     pub(crate) retry_for: Duration,
 
     /// A file with fewer rejected lines than this for each loaded one counts as a success
-    #[arg(long, value_name = "RATE", default_value = "0.01", value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value = "0.01", value_parser = rate, allow_negative_numbers = true)]
     pub(crate) max_error_rate: f64,
 }
 
@@ -141,8 +140,9 @@ impl FromStr for Route {
     fn from_str(text: &str) -> Result<Self, String> {
         let (device_type, server) =
             text.split_once('=').ok_or("give TYPE=ADDR, such as imei=127.0.0.1:33017")?;
-        if device_type.is_empty() {
-            return Err("the device type before '=' is missing".to_owned());
+        // Others can be no part of a key.
+        if device_type.is_empty() || !device_type.bytes().all(|byte| byte > 32 && byte != 127) {
+            return Err("the device type before '=' must be one word".to_owned());
         }
         let server = server.parse().map_err(|error| format!("{error}"))?;
         Ok(Self { device_type: device_type.to_owned(), server })
@@ -204,7 +204,9 @@ mod tests {
             ["--idfa", "localhost"],
             ["--route", "imei"],
             ["--route", "=localhost:7"],
+            ["--route", "i mei=localhost:7"],
             ["--threads", "0"],
+            ["--threads", "1025"],
             ["--connections", "0"],
             ["--timeout", "0s"],
             ["--timeout", "5 parsecs"],

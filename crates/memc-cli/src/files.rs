@@ -1,18 +1,21 @@
 //! The input files: which match, in which order, and how one is marked as done.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 
 /// The files that match `pattern` in chronological order: by file name, which is a time stamp, then by
 /// folder. Names with a leading dot are done and never match.
 pub(crate) fn find(pattern: &str) -> Result<Vec<PathBuf>> {
-    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
     let mut files = Vec::new();
-    for path in glob::glob_with(pattern, options).with_context(|| format!("bad pattern '{pattern}'"))? {
+    for path in glob::glob(pattern).with_context(|| format!("bad pattern '{pattern}'"))? {
         let path = path.context("cannot look for files")?;
+        if is_hidden(&path, pattern) {
+            continue;
+        }
         if path.is_dir() {
             log::warn!("{}: a folder, not a log: left alone", path.display());
         } else {
@@ -21,6 +24,15 @@ pub(crate) fn find(pattern: &str) -> Result<Vec<PathBuf>> {
     }
     files.sort_by(|a, b| (a.file_name(), a.parent()).cmp(&(b.file_name(), b.parent())));
     Ok(files)
+}
+
+/// Whether the file has a leading dot, or a folder on the way to it has one that the pattern does not name.
+///
+/// The glob crate has an option for this, but with it a name that is not UTF-8 makes it panic.
+fn is_hidden(path: &Path, pattern: &str) -> bool {
+    let dotted = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    let named = |folder: &OsStr| Path::new(pattern).iter().any(|part| part == folder);
+    path.file_name().is_some_and(dotted) || path.iter().any(|folder| dotted(folder) && !named(folder))
 }
 
 /// Whether it can be understood as a pattern at all, with what is wrong if not.
@@ -44,15 +56,18 @@ pub(crate) fn mark_done(path: &Path) -> Result<()> {
 
 /// The path with a dot before the file name.
 fn done_path(path: &Path) -> Option<PathBuf> {
-    let mut name = std::ffi::OsString::from(".");
+    let mut name = OsString::from(".");
     name.push(path.file_name()?);
     Some(path.with_file_name(name))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
     use tempfile::TempDir;
+
+    use super::*;
 
     fn touch(folder: &TempDir, names: &[&str]) -> Result<()> {
         for name in names {
@@ -82,9 +97,28 @@ mod tests {
     fn files_with_a_leading_dot_are_done() -> Result<()> {
         let folder = TempDir::new()?;
         touch(&folder, &[".1.gz", "2.gz", "..3.gz"])?;
-        for pattern in ["*.gz", "*", "?*.gz", "[.0-9]*.gz"] {
+        for pattern in ["*.gz", "*", "?*.gz", "[.0-9]*.gz", "**/*.gz"] {
             assert_eq!(found(&folder, pattern)?, ["2.gz"], "{pattern}");
         }
+        assert!(found(&folder, ".1.gz")?.is_empty(), "not even when it is named");
+        Ok(())
+    }
+
+    #[test]
+    fn hidden_folders_must_be_named() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &[".a/1.gz", "b/2.gz"])?;
+        assert_eq!(found(&folder, "*/*.gz")?, ["b/2.gz"]);
+        assert_eq!(found(&folder, ".a/*.gz")?, [".a/1.gz"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_does_no_harm() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["1.gz"])?;
+        fs::write(folder.path().join(OsStr::from_bytes(b"2017\xff.gz")), "")?;
+        assert_eq!(found(&folder, "*.gz")?, ["1.gz"]);
         Ok(())
     }
 

@@ -57,15 +57,12 @@ fn run(args: &Args) -> Result<ExitCode> {
     options.timeout = args.timeout;
     options.retry_for = args.retry_for;
     if let Some(threads) = args.threads {
-        let threads = usize::try_from(threads.get())?;
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot start the threads")?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global().context("cannot start the threads")?;
     }
     let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
 
-    let mut all_acceptable = true;
+    let (mut all_acceptable, mut done) = (true, 0);
     let on_event = |event: Event| {
         match event {
             Event::FileStarted(name) => log::info!("Processing {name}"),
@@ -74,6 +71,7 @@ fn run(args: &Args) -> Result<ExitCode> {
                 if !args.dry {
                     files::mark_done(&files[file.index])?;
                 }
+                done += 1;
             }
             _ => {}
         }
@@ -90,7 +88,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         Ok(report) => report,
         Err(stopped) => &stopped.report,
     };
-    messages::run(report, files.len());
+    messages::run(report, done, files.len());
     result?;
     Ok(if all_acceptable { ExitCode::SUCCESS } else { ExitCode::from(HIGH_ERROR_RATE) })
 }

@@ -58,8 +58,8 @@ fn rejects(file: &FileReport) {
     }
 }
 
-/// Logs what became of the run, `files` being how many there were to load.
-pub(crate) fn run(report: &RunReport, files: usize) {
+/// Logs what became of the run, with `done` of `files` files done.
+pub(crate) fn run(report: &RunReport, done: usize, files: usize) {
     if let Some(file) = &report.unfinished {
         rejects(file);
     }
@@ -70,8 +70,7 @@ pub(crate) fn run(report: &RunReport, files: usize) {
     }
     let (loaded, rejected) = (report.counts.loaded, report.counts.rejected_total());
     log::info!(
-        "{} of {files} files done: {loaded} records, {rejected} rejected, {}",
-        report.files,
+        "{done} of {files} files done: {loaded} records, {rejected} rejected, {}",
         pace(loaded, report.duration)
     );
 }

@@ -152,7 +152,8 @@ mod tests {
     use super::*;
     use memc_testkit::gzip;
 
-    fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    fn read(bytes: impl Into<Vec<u8>>) -> io::Result<Vec<u8>> {
+        let bytes = bytes.into();
         let mut text = Vec::new();
         let mut plain = Input::reader("test", Cursor::new(bytes.clone())).open()?;
         plain.read_to_end(&mut text)?;

@@ -100,30 +100,40 @@ fn coordinate(field: &[u8]) -> Option<f64> {
 fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> u32 {
     let mut dropped = 0;
     loop {
-        // The usual piece, digits up to a comma, is read in one pass; any other byte leaves it to `app_id`.
-        let mut app: u32 = 0;
-        let mut digits = 0;
-        while let Some(digit) =
-            field.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
-            && digits < 9
-        {
-            app = app * 10 + u32::from(digit);
-            digits += 1;
-        }
-        if digits > 0 && matches!(field.get(digits), Some(b',') | None) {
+        // Most ids have four digits. That this is a case of its own lets the processor run ahead to the
+        // next piece before it knows the length of this one.
+        if let Some(app) = four_digits_and_comma(field) {
             apps.push(app);
-        } else {
-            digits = memchr::memchr(b',', field).unwrap_or(field.len());
-            match app_id(&field[..digits]) {
-                Some(app) => apps.push(app),
-                None => dropped += 1,
-            }
+            field = &field[5..];
+            continue;
         }
-        match field.get(digits + 1..) {
+        let end = field.iter().position(|&byte| byte == b',').unwrap_or(field.len());
+        match app_id(&field[..end]) {
+            Some(app) => apps.push(app),
+            None => dropped += 1,
+        }
+        match field.get(end + 1..) {
             Some(rest) => field = rest,
             None => return dropped,
         }
     }
+}
+
+/// The app id that the field begins with, if it is four digits and a comma; all five bytes at a time.
+fn four_digits_and_comma(field: &[u8]) -> Option<u32> {
+    let word = u64::from_le_bytes(*field.first_chunk()?);
+    // Now each of the four low bytes must be at most 9, and the fifth 0.
+    let digits = word ^ u64::from_le_bytes(*b"0000,\0\0\0");
+    // The highest bit of each byte that is larger. A carry can only spoil bytes behind the first of these.
+    let larger = digits.wrapping_add(0x7f_7676_7676) | digits;
+    if larger & 0x80_8080_8080 != 0 {
+        return None;
+    }
+    // The first digit is in the lowest byte: ones to tens, tens to hundreds.
+    let ones = digits & 0x0f0f_0f0f;
+    let tens = (ones * 10 + (ones >> 8)) & 0x00ff_00ff;
+    let app = (tens * 100 + (tens >> 16)) & 0xffff;
+    u32::try_from(app).ok()
 }
 
 /// One piece of the app ids field as a u32: stripped, an optional sign, digits.
@@ -227,6 +237,22 @@ mod tests {
     }
 
     #[test]
+    fn four_digits_at_once() {
+        for app in 0..10_000 {
+            assert_eq!(four_digits_and_comma(format!("{app:04},1,2").as_bytes()), Some(app));
+        }
+        for at in 0..5 {
+            for byte in 0..=255 {
+                let mut field = *b"9999,999";
+                field[at] = byte;
+                let sound = if at == 4 { byte == b',' } else { byte.is_ascii_digit() };
+                assert_eq!(four_digits_and_comma(&field).is_some(), sound, "{}", field.escape_ascii());
+            }
+        }
+        assert_eq!(four_digits_and_comma(b"9999,99"), None, "too close to the end for one word");
+    }
+
+    #[test]
     fn app_ids() {
         for (text, apps, dropped) in [
             ("1", &[1][..], 0),
@@ -243,6 +269,7 @@ mod tests {
             ("", &[], 1),
             (",", &[], 2),
             ("1,,2,", &[1, 2], 2),
+            ("1234567,12345678,123456789,1", &[1_234_567, 12_345_678, 123_456_789, 1], 0),
         ] {
             let mut kept = Vec::new();
             assert_eq!((parse_apps(text.as_bytes(), &mut kept), &kept[..]), (dropped, apps), "{text}");

@@ -104,8 +104,7 @@ pub struct ServerReport {
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
-    /// How many times a connection broke or could not be made, and what was not acknowledged was sent
-    /// again.
+    /// How many times a connection that broke, or could not be made, was tried again.
     pub retries: u64,
 }
 

@@ -65,11 +65,10 @@ impl Sender<'_> {
         let mut window = Window::default();
         while self.refill(&mut window) && !self.ledger.is_stopped() {
             if let Err(error) = self.advance(&mut window, &mut report) {
-                report.retries += 1;
                 // What was not acknowledged is written again, on a connection that owes no answers.
                 window.connection = None;
                 window.written = 0;
-                self.back_off(&mut window, error);
+                self.back_off(&mut window, error, &mut report);
             }
         }
         report
@@ -139,7 +138,7 @@ impl Sender<'_> {
     }
 
     /// Pauses before the next attempt, or stops the load when there was enough of them.
-    fn back_off(&self, window: &mut Window, error: io::Error) {
+    fn back_off(&self, window: &mut Window, error: io::Error, report: &mut ServerReport) {
         let failing = window.failing.get_or_insert_with(|| Failing {
             since: Instant::now(),
             backoff: ExponentialBuilder::new()
@@ -157,6 +156,7 @@ impl Sender<'_> {
             return;
         }
         failing.retries += 1;
+        report.retries += 1;
         let pause = failing.backoff.next().unwrap_or(MAX_BACKOFF).min(self.retry_for - elapsed);
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now())

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the address of a Unix socket begins.
+const UNIX: &str = "unix:";
 
 /// Everything a server holds: each key with its item.
 pub type Contents = BTreeMap<Vec<u8>, Item>;
@@ -23,11 +28,11 @@ pub struct Item {
     pub ttl: i64,
 }
 
-/// A memcached process on a free port of 127.0.0.1. It is killed when this is dropped.
+/// A memcached process on a free port of 127.0.0.1 or on a Unix socket. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Memcached {
     process: Child,
-    port: u16,
+    address: String,
     options: Vec<String>,
 }
 
@@ -42,7 +47,8 @@ impl Memcached {
         // Another process may take the port between the look and the start, so look again then.
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            let mut server = Self { process: spawn(port, &options)?, port, options: options.clone() };
+            let address = format!("127.0.0.1:{port}");
+            let mut server = Self { process: spawn(&address, &options)?, address, options: options.clone() };
             if server.wait_until_up()? {
                 return Ok(server);
             }
@@ -50,10 +56,21 @@ impl Memcached {
         Err(io::Error::other(format!("memcached does not start with {options:?}")))
     }
 
-    /// Its `host:port`.
+    /// Starts a server that listens on nothing but the Unix socket `path`.
+    ///
+    /// # Errors
+    ///
+    /// If memcached is not installed or does not come up.
+    pub fn start_unix(path: &Path) -> io::Result<Self> {
+        let address = format!("{UNIX}{}", path.display());
+        let mut server = Self { process: spawn(&address, &[])?, address, options: Vec::new() };
+        if server.wait_until_up()? { Ok(server) } else { Err(io::Error::other("memcached does not start")) }
+    }
+
+    /// Its `host:port`, or `unix:/path`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.clone()
     }
 
     /// Kills the process; the port stays reserved for [`restart`](Self::restart) by nothing but luck.
@@ -72,7 +89,7 @@ impl Memcached {
     ///
     /// If it does not come up.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.process = spawn(self.port, &self.options)?;
+        self.process = spawn(&self.address, &self.options)?;
         if self.wait_until_up()? { Ok(()) } else { Err(io::Error::other("memcached does not start again")) }
     }
 
@@ -133,10 +150,16 @@ impl Drop for Memcached {
     }
 }
 
-fn spawn(port: u16, options: &[String]) -> io::Result<Child> {
+fn spawn(address: &str, options: &[String]) -> io::Result<Child> {
+    let listen = match (address.strip_prefix(UNIX), address.rsplit_once(':')) {
+        (Some(path), _) => vec!["-s", path],
+        (None, Some((host, port))) => vec!["-U", "0", "-l", host, "-p", port],
+        (None, None) => return Err(io::ErrorKind::InvalidInput.into()),
+    };
     Command::new("memcached")
         // Only looked at when root starts it; then it must be given.
-        .args(["-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-u", "root"])
+        .args(listen)
         .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -147,16 +170,25 @@ fn spawn(port: u16, options: &[String]) -> io::Result<Child> {
 
 /// A plain client, one round trip a command.
 struct Client {
-    socket: TcpStream,
-    answers: BufReader<TcpStream>,
+    socket: Box<dyn Write>,
+    answers: BufReader<Box<dyn Read>>,
 }
 
 impl Client {
     fn connect(address: &str) -> io::Result<Self> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let answers = BufReader::new(socket.try_clone()?);
-        Ok(Self { socket, answers })
+        let (socket, answers): (Box<dyn Write>, Box<dyn Read>) = match address.strip_prefix(UNIX) {
+            Some(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                (Box::new(socket.try_clone()?), Box::new(socket))
+            }
+            None => {
+                let socket = TcpStream::connect(address)?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                (Box::new(socket.try_clone()?), Box::new(socket))
+            }
+        };
+        Ok(Self { socket, answers: BufReader::new(answers) })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -1,0 +1,117 @@
+//! Files that are broken: the run stops there, and goes on from there when they are mended.
+
+use anyhow::{Context, Result, ensure};
+use memc_testkit::{DEVICE_TYPES, Sample};
+
+use crate::workdir::{Workdir, model};
+
+/// Three files, of which `damage` breaks the second: only the first is loaded. Then it is mended.
+fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    let work = Workdir::new()?;
+    let mut sample = Sample::new(1).with(0.3, 0.0);
+    let texts = [sample.text(700), sample.text(2000), sample.text(700)];
+    for (name, text) in ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz"].iter().zip(&texts) {
+        work.gzip(name, text)?;
+    }
+    let mut packed = memc_testkit::gzip(&texts[1])?;
+    damage(&mut packed);
+    work.write("2.tsv.gz", packed)?;
+
+    let run = work.load(&["--threads", "8"])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", "2.tsv.gz", "3.tsv.gz"])?;
+    run.fails_with(&[&format!("cannot read '{}': ", work.name("2.tsv.gz"))])?;
+    let last = run.log()?.into_iter().rfind(|line| line.starts_with("I "));
+    run.ensure(last.is_some_and(|line| line.starts_with("I 1 of 3 files done: 700 records, ")), "totals")?;
+    let (first, second) = (model(&texts[..1]), model(&texts[1..2]));
+    for (name, server) in DEVICE_TYPES.iter().zip(work.servers()?) {
+        let contents = server.contents()?;
+        for (key, value) in &first.servers[name] {
+            let item = contents.get(key).with_context(|| format!("{} is lost", key.escape_ascii()))?;
+            ensure!(item.value == *value || second.value(key).is_some(), "{}", key.escape_ascii());
+        }
+    }
+
+    work.gzip("2.tsv.gz", &texts[1])?;
+    let run = work.load(&["--threads", "8"])?;
+    run.exits(0)?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv.gz", ".3.tsv.gz"])?;
+    work.holds(&model(&texts))
+}
+
+#[test]
+fn a_file_cut_in_the_middle_stops_the_run_until_it_is_mended() -> Result<()> {
+    stops_at_a_broken_file(|packed| packed.truncate(packed.len() / 2))
+}
+
+#[test]
+fn a_file_without_its_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
+    stops_at_a_broken_file(|packed| packed.truncate(packed.len() - 8))
+}
+
+#[test]
+fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
+    let flip = |packed: &mut Vec<u8>| {
+        let checksum = packed.len() - 8;
+        packed[checksum] ^= 1;
+    };
+    stops_at_a_broken_file(flip)
+}
+
+#[test]
+fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_mended() -> Result<()> {
+    stops_at_a_broken_file(|packed| packed.extend(b"garbage"))
+}
+
+#[test]
+fn a_file_with_a_hole_stops_the_run() -> Result<()> {
+    let work = Workdir::new()?;
+    let mut sample = Sample::new(2);
+    let texts = [sample.text(500), sample.text(3000)];
+    work.gzip("1.tsv.gz", &texts[0])?;
+    let mut packed = memc_testkit::gzip(&texts[1])?;
+    let middle = packed.len() / 2;
+    packed[middle..middle + 100].fill(0);
+    work.write("2.tsv.gz", packed)?;
+    let run = work.load(&[])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", "2.tsv.gz"])?;
+    run.fails_with(&[&work.name("2.tsv.gz")])
+}
+
+#[test]
+fn a_broken_first_file_leaves_all_names() -> Result<()> {
+    let work = Workdir::new()?;
+    work.write("1.tsv.gz", b"\x1f\x8b but no gzip")?;
+    work.gzip("2.tsv.gz", Sample::new(3).text(10))?;
+    let run = work.load(&[])?;
+    run.exits(1)?;
+    run.leaves(&["1.tsv.gz", "2.tsv.gz"])?;
+    run.fails_with(&[&work.name("1.tsv.gz")])
+}
+
+#[test]
+fn rejected_lines_before_the_break_are_told() -> Result<()> {
+    let work = Workdir::new()?;
+    let text = [b"few fields\n", &Sample::new(4).text(3000)[..]].concat();
+    let mut packed = memc_testkit::gzip(&text)?;
+    packed.truncate(packed.len() / 2);
+    work.write("1.tsv.gz", packed)?;
+    let run = work.load(&[])?;
+    run.exits(1)?;
+    run.logs(&[format!("W {}:1: rejected (fields): 'few fields'", work.name("1.tsv.gz"))])
+}
+
+#[test]
+fn a_file_that_cannot_be_renamed_stops_the_run() -> Result<()> {
+    let work = Workdir::new()?;
+    let mut sample = Sample::new(5);
+    for name in ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz"] {
+        work.gzip(name, sample.text(10))?;
+    }
+    work.write(".2.tsv.gz/a folder in its way", b"")?;
+    let run = work.load(&[])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv.gz/a folder in its way", "2.tsv.gz", "3.tsv.gz"])?;
+    run.fails_with(&[&work.name("2.tsv.gz"), &work.name(".2.tsv.gz")])
+}

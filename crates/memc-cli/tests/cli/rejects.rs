@@ -1,0 +1,134 @@
+//! Lines that are rejected: quoted with file and line, counted by reason, never the end of a run.
+
+use anyhow::{Result, ensure};
+use memc_testkit::{Memcached, Sample};
+
+use crate::workdir::{Workdir, model};
+
+#[test]
+fn the_first_rejected_lines_of_each_reason_are_quoted_then_all_are_counted() -> Result<()> {
+    let work = Workdir::new()?;
+    let long = "k".repeat(246);
+    let text = [
+        "idfa\tgood\t1\t2\t3",
+        "one",
+        "",
+        "two\t2",
+        "idfa\t\t1\t2\t3",
+        "idfa\tid\tnorth\t2\t3",
+        " three \u{e9} ",
+        "four",
+        "imei\tid\t1\t2\t3",
+        "idfa\ti d\t1\t2\t3",
+        &format!("gaid\t{long}\t1\t2\t3"),
+        "five\r",
+        "idfa\tgood too\t1\t2\t3",
+        "gaid\tlast\t1\t2\t3,x,,4",
+    ]
+    .join("\n");
+    work.gzip("1.tsv.gz", &text)?;
+    let run = work.load(&[])?;
+    run.exits(3)?;
+    run.leaves(&[".1.tsv.gz"])?;
+    let expected = [
+        "2: rejected (fields): 'one'",
+        "4: rejected (fields): 'two\\t2'",
+        "5: rejected (empty): 'idfa\\t\\t1\\t2\\t3'",
+        "6: rejected (coordinates): 'idfa\\tid\\tnorth\\t2\\t3'",
+        "7: rejected (fields): ' three \\xc3\\xa9 '",
+        "9: rejected (type): 'imei\\tid\\t1\\t2\\t3'",
+        "10: rejected (key): 'idfa\\ti d\\t1\\t2\\t3'",
+        &format!("11: rejected (key): 'gaid\\t{}…'", &long[..115]),
+        "13: rejected (key): 'idfa\\tgood too\\t1\\t2\\t3'",
+        " rejected lines by reason: fields 5, empty 1, coordinates 1, type 1, key 3",
+        " 2 app ids that are no number left out of records",
+    ]
+    .map(|line| format!("{}:{line}", work.name("1.tsv.gz")));
+    run.ensure(run.log_of("W")? == expected, format!("expected the warnings {expected:#?}"))?;
+    run.logs(&["E High error rate (5.5 > 0.01). Failed load"])?;
+    work.holds(&model(&[text]))
+}
+
+#[test]
+fn line_numbers_are_those_of_the_file_far_behind_its_beginning_too() -> Result<()> {
+    let work = Workdir::new()?;
+    let text = [&Sample::new(1).text(3000)[..], b"\nbad\n", &Sample::new(2).text(1000)].concat();
+    work.gzip("1.tsv.gz", &text)?;
+    work.gzip("2.tsv.gz", b"worse\n")?;
+    let run = work.load(&["--threads", "8"])?;
+    run.exits(3)?;
+    run.logs(&[
+        format!("W {}:3002: rejected (fields): 'bad'", work.name("1.tsv.gz")),
+        format!("W {}:1: rejected (fields): 'worse'", work.name("2.tsv.gz")),
+    ])?;
+    work.holds(&model(&[text]))
+}
+
+#[test]
+fn a_line_over_the_limit_is_rejected_and_those_around_it_are_loaded() -> Result<()> {
+    let work = Workdir::new()?;
+    let sample = Sample::new(3).text(600);
+    let long = [b"idfa\tlong\t1\t2\t", &b"1,".repeat(9 << 20)[..], b"\n"].concat();
+    work.gzip("1.tsv.gz", [&sample[..], &long, b"dvid\tafter\t1\t2\t3\n"].concat())?;
+    let run = work.load(&[])?;
+    run.exits(0)?;
+    run.leaves(&[".1.tsv.gz"])?;
+    let quote = format!("idfa\\tlong\\t1\\t2\\t{}", "1,".repeat(53));
+    run.logs(&[
+        format!("W {}:601: rejected (length): '{quote}…'", work.name("1.tsv.gz")),
+        format!("W {}: rejected lines by reason: length 1", work.name("1.tsv.gz")),
+    ])?;
+    work.holds(&model(&[&sample[..], b"dvid\tafter\t1\t2\t3\n"]))
+}
+
+#[test]
+fn a_value_over_the_limit_of_the_server_is_rejected_and_the_rest_is_loaded() -> Result<()> {
+    let work = Workdir::new()?;
+    let mut sample = Sample::new(4);
+    let (before, after) = (sample.text(1000), sample.text(1000));
+    // 1.1 MB in the message, for servers that take 1 MiB.
+    let apps = vec!["4294967295"; 180_000].join(",");
+    let large = |id: &str| format!("adid\t{id}\t1\t2\t{apps}\n").into_bytes();
+    let text = [&before[..], &large("one"), &after, &large("two"), b"adid\ttwo\t1\t2\t3\n", &large("three")]
+        .concat();
+    work.gzip("1.tsv.gz", &text)?;
+    work.gzip("2.tsv.gz", b"adid\tthree\t1\t2\t3\n")?;
+    let run = work.load(&["--threads", "2", "--connections", "2"])?;
+    run.exits(0)?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv.gz"])?;
+    let address = work.servers()?[2].address();
+    let path = work.name("1.tsv.gz");
+    let refused = |line, id| {
+        let answer = "SERVER_ERROR object too large for cache";
+        format!("W {path}:{line}: rejected (server): {answer}: adid:{id} of {address}")
+    };
+    run.logs(&[
+        refused(1001, "one"),
+        refused(2002, "two"),
+        refused(2004, "three"),
+        format!("W {path}: rejected lines by reason: server 3"),
+    ])?;
+    let stored = b"adid\ttwo\t1\t2\t3\nadid\tthree\t1\t2\t3\n";
+    work.holds(&model(&[&before, &after, &stored[..]]))
+}
+
+#[test]
+fn a_server_out_of_memory_refuses_records_and_each_is_counted() -> Result<()> {
+    const LINES: u64 = 8000;
+    let work = Workdir::new()?;
+    // It says so instead of evicting what it has.
+    let small = Memcached::start(&["-M", "-m", "2"])?;
+    let apps = "1,".repeat(500);
+    let text: String = (0..LINES).map(|id| format!("idfa\t{id}\t1\t2\t{apps}1\n")).collect();
+    work.gzip("1.tsv.gz", &text)?;
+    let run = work.load(&["--idfa", &small.address()])?;
+    run.exits(3)?;
+    run.leaves(&[".1.tsv.gz"])?;
+    let refused = run.log_of("W")?.into_iter().find_map(|line| line.split_once("by reason: server "));
+    let refused: u64 = refused.map_or(Ok(0), |(_, count)| count.parse())?;
+    let held = small.stat("curr_items")?;
+    run.ensure(refused > 0 && held == LINES - refused, format!("{refused} refused, {held} held"))?;
+    ensure!(small.stat("evictions")? == 0);
+    let totals = format!("I 1 of 1 files done: {held} records, {refused} rejected, ");
+    run.ensure(run.log()?.last().is_some_and(|line| line.starts_with(&totals)), totals)
+}

@@ -1,0 +1,146 @@
+//! One run of the binary: what it left behind, and checks that show all of it when they fail.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// No run in these tests takes nearly as long; one that does hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A failed check shows so many lines of standard error at most, the last ones.
+const SHOWN_LINES: usize = 40;
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    command: String,
+    status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) elapsed: Duration,
+    files: Vec<String>,
+}
+
+impl Run {
+    /// Starts the binary and waits for its end; `files` lists the folder after that.
+    pub(crate) fn start(arguments: &[String], files: impl FnOnce() -> Result<Vec<String>>) -> Result<Self> {
+        // Files, not pipes: nobody has to read them for the program to go on.
+        let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let started = Instant::now();
+        let mut process =
+            command(arguments).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        let command = format!("memc-load {}", arguments.join(" "));
+        let Some(status) = wait(&mut process)? else {
+            process.kill()?;
+            process.wait()?;
+            bail!("it hangs\n$ {command}\n{}", text(&mut stderr)?);
+        };
+        let elapsed = started.elapsed();
+        let (stdout, stderr) = (text(&mut stdout)?, text(&mut stderr)?);
+        Ok(Self { command, status, stdout, stderr, elapsed, files: files()? })
+    }
+
+    /// Fails with all that is known of the run unless `sound`.
+    pub(crate) fn ensure(&self, sound: bool, what: impl fmt::Display) -> Result<()> {
+        ensure!(sound, "{what}\n{self}");
+        Ok(())
+    }
+
+    /// Checks the exit code, and that nothing came to standard output.
+    pub(crate) fn exits(&self, code: i32) -> Result<()> {
+        self.ensure(self.status.code() == Some(code), format!("expected exit code {code}"))?;
+        self.ensure(self.stdout.is_empty(), "expected nothing on standard output")
+    }
+
+    /// Checks which files there are in the folder.
+    pub(crate) fn leaves(&self, files: &[&str]) -> Result<()> {
+        self.ensure(self.files == files, format!("expected the files {files:?}"))
+    }
+
+    /// The log on standard error without the time stamps, each line of it checked to have one.
+    pub(crate) fn log(&self) -> Result<Vec<&str>> {
+        messages(&self.stderr).with_context(|| self.to_string())
+    }
+
+    /// The log lines of one level.
+    pub(crate) fn log_of(&self, level: &str) -> Result<Vec<&str>> {
+        let lines = self.log()?;
+        Ok(lines.into_iter().filter_map(|line| line.strip_prefix(level)?.strip_prefix(' ')).collect())
+    }
+
+    /// Checks that the log has each of `lines` exactly once.
+    pub(crate) fn logs(&self, lines: &[impl AsRef<str>]) -> Result<()> {
+        let log = self.log()?;
+        for line in lines.iter().map(AsRef::as_ref) {
+            let found = log.iter().filter(|it| **it == line).count();
+            self.ensure(found == 1, format!("expected the log line '{line}' once, found {found}"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that there is just one error in the log and that it has all of `parts` in it.
+    pub(crate) fn fails_with(&self, parts: &[&str]) -> Result<()> {
+        let errors = self.log_of("E")?;
+        let sound = errors.len() == 1 && parts.iter().all(|part| errors[0].contains(part));
+        self.ensure(sound, format!("expected one error with {parts:?} in it"))
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.stderr.lines().collect();
+        let hidden = lines.len().saturating_sub(SHOWN_LINES);
+        writeln!(out, "$ {}\n{}, {:.2?}, files: {:?}", self.command, self.status, self.elapsed, self.files)?;
+        writeln!(out, "--- stdout\n{}--- stderr, {hidden} lines not shown", self.stdout)?;
+        lines[hidden..].iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+}
+
+/// The binary with nothing to read.
+pub(crate) fn command(arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The lines of a log without the time stamps.
+pub(crate) fn messages(log: &str) -> Result<Vec<&str>> {
+    ensure!(log.is_empty() || log.ends_with('\n'), "the last log line has no end");
+    log.lines().map(|line| message(line).with_context(|| format!("no log line: '{line}'"))).collect()
+}
+
+/// The `I text` of `[2017.09.29 12:39:52] I text`.
+fn message(line: &str) -> Option<&str> {
+    const SHAPE: &str = "[0000.00.00 00:00:00] ";
+    let (stamp, message) = line.split_at_checked(SHAPE.len())?;
+    let fits = |(found, shape): (char, char)| match shape {
+        '0' => found.is_ascii_digit(),
+        _ => found == shape,
+    };
+    let sound = stamp.chars().zip(SHAPE.chars()).all(fits)
+        && message.starts_with(['E', 'W', 'I', 'D'])
+        && message[1..].starts_with(' ');
+    sound.then_some(message)
+}
+
+fn wait(process: &mut Child) -> Result<Option<ExitStatus>> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(status) = process.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(None)
+}
+
+fn text(file: &mut File) -> Result<String> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,138 @@
+//! A fresh folder with input files and four servers to load them into.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model};
+use tempfile::TempDir;
+
+use crate::run::Run;
+
+/// See the module's text. All of it is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Workdir {
+    folder: TempDir,
+    servers: OnceCell<Vec<Memcached>>,
+}
+
+impl Workdir {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { folder: TempDir::new()?, servers: OnceCell::new() })
+    }
+
+    /// The path of a file in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same as text, as the program gets and logs it.
+    pub(crate) fn name(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Writes a file as it is.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().context("it is in the folder")?)?;
+        fs::write(path, bytes)?;
+        Ok(())
+    }
+
+    /// Writes a file with the text as one gzip member.
+    pub(crate) fn gzip(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        self.write(name, memc_testkit::gzip(text.as_ref())?)
+    }
+
+    /// The servers of the four device types, started when they are first asked for.
+    pub(crate) fn servers(&self) -> Result<&[Memcached]> {
+        if let Some(servers) = self.servers.get() {
+            return Ok(servers);
+        }
+        let servers = DEVICE_TYPES.iter().map(|_| Memcached::start(&[])).collect::<io::Result<_>>()?;
+        Ok(self.servers.get_or_init(|| servers))
+    }
+
+    /// Runs the binary with just these arguments.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Run> {
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Run::start(&arguments, || self.files())
+    }
+
+    /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern
+    /// and the four servers.
+    pub(crate) fn load(&self, options: &[&str]) -> Result<Run> {
+        Run::start(&self.arguments(options)?, || self.files())
+    }
+
+    /// What [`load`](Self::load) would run with.
+    pub(crate) fn arguments(&self, options: &[&str]) -> Result<Vec<String>> {
+        let mut defaults = vec![("--pattern".to_owned(), self.name("*.tsv.gz"))];
+        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
+            defaults.push((format!("--{name}"), server.address()));
+        }
+        defaults.retain(|(option, _)| !options.contains(&option.as_str()));
+        let given = options.iter().map(|&option| option.to_owned());
+        Ok(defaults.into_iter().flat_map(|(option, value)| [option, value]).chain(given).collect())
+    }
+
+    /// The paths of all files in the folder, relative to it and sorted.
+    pub(crate) fn files(&self) -> Result<Vec<String>> {
+        let mut files = Vec::new();
+        self.list(self.folder.path(), &mut files)?;
+        files.sort();
+        Ok(files)
+    }
+
+    fn list(&self, folder: &Path, files: &mut Vec<String>) -> Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.list(&path, files)?;
+            } else {
+                files.push(path.strip_prefix(self.folder.path())?.display().to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the four servers hold what the model says and nothing else.
+    pub(crate) fn holds(&self, model: &Model) -> Result<()> {
+        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
+            same(&server.contents()?, &model.servers[name]).with_context(|| format!("server of {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that they hold nothing at all, and never were sent anything.
+    pub(crate) fn holds_nothing(&self) -> Result<()> {
+        self.holds(&Model::new())?;
+        for server in self.servers()? {
+            ensure!(server.stat("cmd_set")? == 0, "{} has got records", server.address());
+        }
+        Ok(())
+    }
+}
+
+/// What a loader that takes the texts one after the other leaves.
+pub(crate) fn model<T: AsRef<[u8]>>(texts: &[T]) -> Model {
+    let mut model = Model::new();
+    texts.iter().for_each(|text| model.load(text.as_ref()));
+    model
+}
+
+/// Checks one server: keys and values as expected, no flags, no expiry, nothing else.
+pub(crate) fn same(contents: &Contents, expected: &HashMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+    for (key, item) in contents {
+        let Some(value) = expected.get(key) else { bail!("'{}' should not be there", key.escape_ascii()) };
+        let expected = Item { value: value.clone(), flags: 0, ttl: -1 };
+        ensure!(*item == expected, "'{}' is {item:?}, not {expected:?}", key.escape_ascii());
+    }
+    match expected.keys().find(|key| !contents.contains_key(*key)) {
+        Some(missing) => bail!("'{}' is missing", missing.escape_ascii()),
+        None => Ok(()),
+    }
+}
