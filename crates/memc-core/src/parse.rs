@@ -32,7 +32,8 @@ pub struct AppsInstalled<'a> {
 }
 
 impl<'a> AppsInstalled<'a> {
-    /// Parses one line, with or without its line end; `apps` is cleared and filled with the app ids.
+    /// Parses one line, with or without its line end; `apps` is where the app ids are kept, and what it held
+    /// before is lost.
     ///
     /// White space around the line (space, `\t`, `\n`, `\r`, `\x0b`, `\x0c`) does not count. `None` is a
     /// line that is blank but for it.
@@ -52,9 +53,8 @@ impl<'a> AppsInstalled<'a> {
         }
         let lat = coordinate(lat).ok_or(Reject::Coordinates)?;
         let lon = coordinate(lon).ok_or(Reject::Coordinates)?;
-        apps.clear();
-        let dropped_apps = parse_apps(app_ids, apps);
-        Ok(Some(Self { device_type, device_id, lat, lon, apps, dropped_apps }))
+        let (kept, dropped_apps) = parse_apps(app_ids, apps);
+        Ok(Some(Self { device_type, device_id, lat, lon, apps: &apps[..kept], dropped_apps }))
     }
 }
 
@@ -91,32 +91,59 @@ fn fields(line: &[u8]) -> Option<[&[u8]; 5]> {
 
 /// A decimal float: sign, digits, point and exponent, or `nan`, `inf`, `infinity` in any case.
 ///
-/// This is just what `f64::from_str` takes, and it rounds correctly.
+/// This is just what the crate takes, which rounds as correctly as `f64::from_str` and takes half the time.
 fn coordinate(field: &[u8]) -> Option<f64> {
-    std::str::from_utf8(strip(field)).ok()?.parse().ok()
+    fast_float2::parse(strip(field)).ok()
 }
 
-/// Appends the valid app ids of the field to `apps`, and returns how many pieces were dropped.
-fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> u32 {
-    let mut dropped = 0;
+/// Puts the valid app ids of the field to the front of `apps`, making it longer if need be; returns how many
+/// they are and how many pieces were dropped.
+fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> (usize, u32) {
+    // Room for the most pieces there can be, once: a count in a register is faster than a push.
+    let most = field.len() / 2 + 1;
+    if apps.len() < most {
+        apps.resize(most, 0);
+    }
+    let (mut kept, mut dropped) = (0, 0);
     loop {
         // Most ids have four digits. That this is a case of its own lets the processor run ahead to the
         // next piece before it knows the length of this one.
         if let Some(app) = four_digits_and_comma(field) {
-            apps.push(app);
+            apps[kept] = app;
+            kept += 1;
             field = &field[5..];
             continue;
         }
-        let end = field.iter().position(|&byte| byte == b',').unwrap_or(field.len());
-        match app_id(&field[..end]) {
-            Some(app) => apps.push(app),
+        let (app, length) = any_app_id(field);
+        match app {
+            Some(app) => {
+                apps[kept] = app;
+                kept += 1;
+            }
             None => dropped += 1,
         }
-        match field.get(end + 1..) {
+        match field.get(length + 1..) {
             Some(rest) => field = rest,
-            None => return dropped,
+            None => return (kept, dropped),
         }
     }
+}
+
+/// The first piece of the field as an app id, if it is one, and the length of the piece.
+fn any_app_id(field: &[u8]) -> (Option<u32>, usize) {
+    let mut app = 0;
+    for (at, byte) in field.iter().enumerate().take(9) {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            if at > 0 && *byte == b',' {
+                return (Some(app), at);
+            }
+            break;
+        }
+        app = app * 10 + digit;
+    }
+    let length = memchr::memchr(b',', field).unwrap_or(field.len());
+    (app_id(&field[..length]), length)
 }
 
 /// The app id that the field begins with, if it is four digits and a comma; all five bytes at a time.
@@ -272,7 +299,8 @@ mod tests {
             ("1234567,12345678,123456789,1", &[1_234_567, 12_345_678, 123_456_789, 1], 0),
         ] {
             let mut kept = Vec::new();
-            assert_eq!((parse_apps(text.as_bytes(), &mut kept), &kept[..]), (dropped, apps), "{text}");
+            let counts = parse_apps(text.as_bytes(), &mut kept);
+            assert_eq!((counts, &kept[..counts.0]), ((apps.len(), dropped), apps), "{text}");
         }
     }
 
