@@ -15,7 +15,7 @@ use crate::workdir::{Workdir, model};
 fn a_run_that_is_killed_within_a_file_is_finished_by_the_next() -> Result<()> {
     let work = Workdir::new()?;
     let mut sample = Sample::new(1).with(0.3, 0.0);
-    let texts = [sample.text(1000), sample.text(3000), sample.text(1000)];
+    let texts = [sample.text(1000), sample.text(12_000), sample.text(1000)];
     work.gzip("1.tsv.gz", &texts[0])?;
     work.gzip("3.tsv.gz", &texts[2])?;
     // A pipe in the place of the second file holds the run where the kill is to find it.
