@@ -6,7 +6,7 @@ use crate::Error;
 use crate::cut::{Cutter, Piece, Text};
 use crate::input::{Input, Plain};
 use crate::ledger::Ledger;
-use crate::load::Options;
+use crate::load::{Options, Stop};
 use crate::recycle::Spares;
 
 /// A piece of an input, on its way to a worker.
@@ -27,6 +27,7 @@ pub(crate) struct Chunks<'a, I> {
     ledger: &'a Ledger,
     texts: &'a Spares<Text>,
     options: &'a Options,
+    stop: &'a Stop,
 }
 
 struct Current {
@@ -35,8 +36,14 @@ struct Current {
 }
 
 impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
-    pub(crate) fn new(inputs: I, ledger: &'a Ledger, texts: &'a Spares<Text>, options: &'a Options) -> Self {
-        Self { inputs, current: None, ledger, texts, options }
+    pub(crate) fn new(
+        inputs: I,
+        ledger: &'a Ledger,
+        texts: &'a Spares<Text>,
+        options: &'a Options,
+        stop: &'a Stop,
+    ) -> Self {
+        Self { inputs, current: None, ledger, texts, options, stop }
     }
 
     /// The next input, opened; `None` if there is none or it does not open.
@@ -64,6 +71,10 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
+        if self.stop.is_requested() {
+            self.ledger.fail(Error::Requested);
+            return None;
+        }
         let mut current = match self.current.take() {
             Some(current) => current,
             None => self.open_next()?,

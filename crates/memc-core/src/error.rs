@@ -29,6 +29,9 @@ pub enum Error {
         /// What went wrong the last time.
         source: io::Error,
     },
+    /// The caller has asked for it with [`Stop`](crate::Stop).
+    #[error("stopped on request")]
+    Requested,
     /// The caller's own handling of an [`Event`](crate::Event) failed.
     #[error("cannot go on after a file")]
     Caller {

@@ -48,7 +48,7 @@ pub use address::Address;
 pub use encode::{AppsEncoder, Encode, Record};
 pub use error::{AddressError, Error};
 pub use input::Input;
-pub use load::{DryRecord, EventResult, Loader, Options};
+pub use load::{DryRecord, EventResult, Loader, Options, Stop};
 pub use parse::AppsInstalled;
 pub use reject::Reject;
 pub use report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine, RunReport, ServerReport, Stopped};

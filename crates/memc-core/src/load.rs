@@ -1,5 +1,6 @@
 //! Puts the parts of a load together: readers, workers, connections, accounts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,26 @@ pub struct DryRecord<'a> {
     pub value: &'a [u8],
 }
 
+/// Asks a running load, from another thread or a signal handler, to come to an end soon.
+///
+/// No new chunk is begun, those in flight are finished, and the load returns [`Error::Requested`]. A server
+/// that fails then is not tried again.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for it; there is no way back.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been asked for.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
 ///
 /// The work is done on the rayon thread pool that the caller is in, or the global one, plus one thread for
@@ -90,12 +111,19 @@ pub struct Loader<E> {
     encoder: E,
     servers: Vec<Address>,
     options: Options,
+    stop: Stop,
 }
 
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        Self { encoder, servers, options }
+        Self { encoder, servers, options, stop: Stop::default() }
+    }
+
+    /// The handle that stops the loads of this loader.
+    #[must_use]
+    pub fn stop_handle(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Loads the inputs, as if line by line in the given order: of two records with one key, the later one
@@ -125,7 +153,9 @@ impl<E: Encode> Loader<E> {
             let Queue { turns, ledger, spares } = *queue;
             let retry_for = self.options.retry_for;
             let address = self.servers[server].to_string();
-            let report = Sender { address, pool: &pools[server], turns, ledger, spares, retry_for }.run();
+            let report =
+                Sender { address, pool: &pools[server], turns, ledger, spares, retry_for, stop: &self.stop }
+                    .run();
             (server, report)
         };
         self.run(inputs, on_event, Some(connections), serve)
@@ -191,7 +221,7 @@ impl<E: Encode> Loader<E> {
             let _closing = OnDrop(|| ledger.close_events());
             {
                 let _closing = OnDrop(|| turns.iter().for_each(Turns::close));
-                Chunks::new(inputs.into_iter(), &ledger, &texts, options)
+                Chunks::new(inputs.into_iter(), &ledger, &texts, options, &self.stop)
                     .par_bridge()
                     .for_each_init(|| Worker::new(&shared, self.encoder.clone()), Worker::work);
             }

@@ -13,7 +13,7 @@ use crate::pool::{Pool, Pooled};
 use crate::recycle::Spares;
 use crate::report::ServerReport;
 use crate::turns::Turns;
-use crate::{Error, Reject};
+use crate::{Error, Reject, Stop};
 
 /// The first and the longest pause before a broken connection is made anew.
 const MIN_BACKOFF: Duration = Duration::from_millis(20);
@@ -36,6 +36,7 @@ pub(crate) struct Sender<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) spares: &'a Spares<Batch>,
     pub(crate) retry_for: Duration,
+    pub(crate) stop: &'a Stop,
 }
 
 /// The state of a run.
@@ -150,7 +151,8 @@ impl Sender<'_> {
             retries: 0,
         });
         let elapsed = failing.since.elapsed();
-        if elapsed >= self.retry_for || error.kind() == io::ErrorKind::Unsupported {
+        let hopeless = error.kind() == io::ErrorKind::Unsupported;
+        if elapsed >= self.retry_for || hopeless || self.stop.is_requested() {
             let address = self.address.clone();
             self.ledger.stop(Error::Server { address, retries: failing.retries, elapsed, source: error });
             return;
@@ -161,6 +163,7 @@ impl Sender<'_> {
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now())
             && !self.ledger.is_stopped()
+            && !self.stop.is_requested()
         {
             std::thread::sleep(left.min(STOP_CHECK));
         }

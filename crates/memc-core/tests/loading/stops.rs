@@ -125,3 +125,28 @@ fn what_is_no_memcached_is_told() -> Result {
     assert_eq!(source.as_deref(), Some(expected));
     Ok(())
 }
+
+#[test]
+fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight() -> Result {
+    let servers = Servers::start(&[])?;
+    let loader = servers.loader(small_chunks(1000))?;
+    let stop = loader.stop_handle();
+    let inputs = (0..1_000_000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(100)));
+    let mut finished = 0;
+    let stopped = loader.load(inputs, |event| {
+        if let Event::FileFinished(file) = event {
+            finished = file.index + 1;
+            if finished == 5 {
+                stop.request();
+            }
+        }
+        Ok(())
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert!(matches!(stopped.error, Error::Requested));
+    assert_eq!(stopped.report.files, finished, "each finished file is told");
+    let unfinished = stopped.report.unfinished.as_ref().map_or(0, |file| file.counts.loaded);
+    let stored: u64 = stopped.report.servers.iter().map(|server| server.records).sum();
+    assert_eq!(stored, stopped.report.counts.loaded + unfinished, "nothing is left in flight");
+    Ok(())
+}
