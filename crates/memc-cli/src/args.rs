@@ -15,7 +15,7 @@ use crate::files;
 ///
 /// Every line becomes a protobuf message under `type:id`, on the server of its device type. A file that is
 /// done is renamed with a leading dot, in chronological order. Exit codes: 0 done, 1 stopped early (run it
-/// again), 2 wrong usage, 3 done but a file was over the error rate.
+/// again), 2 wrong usage, 3 done but a file was over the error rate, 130 or 143 stopped by SIGINT or SIGTERM.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "memc-load", version)]
 pub(crate) struct Args {

@@ -5,13 +5,14 @@ mod files;
 mod logger;
 mod messages;
 mod self_test;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use log::LevelFilter;
-use memc_core::{Address, AppsEncoder, Event, Input, Loader, Options};
+use memc_core::{Address, AppsEncoder, Error, Event, Input, Loader, Options};
 
 use crate::args::Args;
 
@@ -23,16 +24,21 @@ fn main() -> ExitCode {
     let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
     let result = logger::start(args.log.as_deref(), level).and_then(|()| run(&args));
     result.unwrap_or_else(|error| {
-        log::error!("{error:#}");
-        if args.log.is_some() {
-            // Who started it looks here; the log file may not even exist.
-            #[expect(clippy::print_stderr, reason = "the last word of a program that fails")]
-            {
-                eprintln!("memc-load: {error:#}");
-            }
-        }
+        complain(&args, &error);
         ExitCode::FAILURE
     })
+}
+
+/// Tells why the run has failed.
+fn complain(args: &Args, error: &anyhow::Error) {
+    log::error!("{error:#}");
+    if args.log.is_some() {
+        // Who started it looks here; the log file may not even exist.
+        #[expect(clippy::print_stderr, reason = "the last word of a program that fails")]
+        {
+            eprintln!("memc-load: {error:#}");
+        }
+    }
 }
 
 /// The whole job; an error means that it stopped before its end.
@@ -61,6 +67,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         pool.build_global().context("cannot start the threads")?;
     }
     let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
+    let watch = signals::Watch::start(loader.stop_handle())?;
 
     let (mut all_acceptable, mut done) = (true, 0);
     let on_event = |event: Event| {
@@ -89,6 +96,14 @@ fn run(args: &Args) -> Result<ExitCode> {
         Err(stopped) => &stopped.report,
     };
     messages::run(report, done, files.len());
+    if let Some(code) = watch.exit_code() {
+        if let Err(stopped) = result
+            && !matches!(stopped.error, Error::Requested)
+        {
+            complain(args, &stopped.into());
+        }
+        return Ok(ExitCode::from(code));
+    }
     result?;
     Ok(if all_acceptable { ExitCode::SUCCESS } else { ExitCode::from(HIGH_ERROR_RATE) })
 }

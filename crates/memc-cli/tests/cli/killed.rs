@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use memc_testkit::Sample;
+use rustix::process::Signal;
 
-use crate::run;
 use crate::workdir::{Workdir, model};
 
 #[test]
@@ -21,7 +21,7 @@ fn a_run_that_is_killed_within_a_file_is_finished_by_the_next() -> Result<()> {
     // A pipe in the place of the second file holds the run where the kill is to find it.
     let second = work.path("2.tsv.gz");
     ensure!(Command::new("mkfifo").arg(&second).status()?.success(), "no mkfifo");
-    let mut process = run::command(&work.arguments(&[])?).stderr(Stdio::null()).spawn()?;
+    let process = work.start(&[])?;
     let packed = memc_testkit::gzip(&texts[1])?;
     let mut pipe = File::options().write(true).open(&second)?;
     pipe.write_all(&packed[..packed.len() / 2])?;
@@ -31,8 +31,8 @@ fn a_run_that_is_killed_within_a_file_is_finished_by_the_next() -> Result<()> {
     while stored()? <= 1000 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));
     }
-    process.kill()?;
-    process.wait()?;
+    process.signal(Signal::KILL)?;
+    work.finish(process)?;
     drop(pipe);
     ensure!(stored()? > 1000, "nothing of the second file was stored, but the first half of it was there");
     ensure!(work.files()? == [".1.tsv.gz", "2.tsv.gz", "3.tsv.gz"], "{:?}", work.files()?);

@@ -11,4 +11,5 @@ mod options;
 mod rejects;
 mod run;
 mod servers;
+mod signals;
 mod workdir;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// No run in these tests takes nearly as long; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,23 +26,82 @@ pub(crate) struct Run {
     files: Vec<String>,
 }
 
-impl Run {
-    /// Starts the binary and waits for its end; `files` lists the folder after that.
-    pub(crate) fn start(arguments: &[String], files: impl FnOnce() -> Result<Vec<String>>) -> Result<Self> {
+/// A run that has not ended, as far as is known. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    command: String,
+    process: Child,
+    started: Instant,
+    stdout: File,
+    stderr: File,
+}
+
+impl Running {
+    /// Starts the binary.
+    pub(crate) fn start(arguments: &[String]) -> Result<Self> {
         // Files, not pipes: nobody has to read them for the program to go on.
-        let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let started = Instant::now();
-        let mut process =
-            command(arguments).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone()?)
+            .stderr(stderr.try_clone()?)
+            .spawn()?;
         let command = format!("memc-load {}", arguments.join(" "));
-        let Some(status) = wait(&mut process)? else {
-            process.kill()?;
-            process.wait()?;
-            bail!("it hangs\n$ {command}\n{}", text(&mut stderr)?);
+        Ok(Self { command, process, started: Instant::now(), stdout, stderr })
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process), signal)?)
+    }
+
+    /// Waits until `part` is in its log.
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !text(&self.stderr)?.contains(part) {
+            let runs = self.process.try_wait()?.is_none();
+            ensure!(runs && Instant::now() < until, "no '{part}' in the log\n{}", text(&self.stderr)?);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Waits for its end; `files` lists the folder after that.
+    pub(crate) fn finish(mut self, files: impl FnOnce() -> Result<Vec<String>>) -> Result<Run> {
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.process.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < until, "it hangs\n$ {}\n{}", self.command, text(&self.stderr)?);
+            std::thread::sleep(Duration::from_millis(2));
         };
-        let elapsed = started.elapsed();
-        let (stdout, stderr) = (text(&mut stdout)?, text(&mut stderr)?);
-        Ok(Self { command, status, stdout, stderr, elapsed, files: files()? })
+        let elapsed = self.started.elapsed();
+        let (stdout, stderr) = (text(&self.stdout)?, text(&self.stderr)?);
+        Ok(Run {
+            command: std::mem::take(&mut self.command),
+            status,
+            stdout,
+            stderr,
+            elapsed,
+            files: files()?,
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, but for tests that fail.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Run {
+    /// How it ended.
+    pub(crate) fn status(&self) -> ExitStatus {
+        self.status
     }
 
     /// Fails with all that is known of the run unless `sound`.
@@ -100,13 +160,6 @@ impl fmt::Display for Run {
     }
 }
 
-/// The binary with nothing to read.
-pub(crate) fn command(arguments: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
 /// The lines of a log without the time stamps.
 pub(crate) fn messages(log: &str) -> Result<Vec<&str>> {
     ensure!(log.is_empty() || log.ends_with('\n'), "the last log line has no end");
@@ -127,20 +180,9 @@ fn message(line: &str) -> Option<&str> {
     sound.then_some(message)
 }
 
-fn wait(process: &mut Child) -> Result<Option<ExitStatus>> {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        if let Some(status) = process.try_wait()? {
-            return Ok(Some(status));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    Ok(None)
-}
-
-fn text(file: &mut File) -> Result<String> {
-    let mut text = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(text)
+/// All that is in the file, read past the position that the process writes at.
+fn text(file: &File) -> Result<String> {
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(String::from_utf8(bytes)?)
 }

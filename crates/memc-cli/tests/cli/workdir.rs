@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model};
 use tempfile::TempDir;
 
-use crate::run::Run;
+use crate::run::{Run, Running};
 
 /// See the module's text. All of it is gone when this is dropped.
 #[derive(Debug)]
@@ -59,17 +59,26 @@ impl Workdir {
     /// Runs the binary with just these arguments.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Run> {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Run::start(&arguments, || self.files())
+        self.finish(Running::start(&arguments)?)
     }
 
     /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern
     /// and the four servers.
     pub(crate) fn load(&self, options: &[&str]) -> Result<Run> {
-        Run::start(&self.arguments(options)?, || self.files())
+        self.finish(self.start(options)?)
     }
 
-    /// What [`load`](Self::load) would run with.
-    pub(crate) fn arguments(&self, options: &[&str]) -> Result<Vec<String>> {
+    /// The same, but without waiting for its end.
+    pub(crate) fn start(&self, options: &[&str]) -> Result<Running> {
+        Running::start(&self.arguments(options)?)
+    }
+
+    /// Waits for the end of a run.
+    pub(crate) fn finish(&self, running: Running) -> Result<Run> {
+        running.finish(|| self.files())
+    }
+
+    fn arguments(&self, options: &[&str]) -> Result<Vec<String>> {
         let mut defaults = vec![("--pattern".to_owned(), self.name("*.tsv.gz"))];
         for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
             defaults.push((format!("--{name}"), server.address()));
