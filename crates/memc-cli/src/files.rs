@@ -7,23 +7,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use glob::Pattern;
 
-/// The files that match `pattern` in chronological order: by file name, which is a time stamp, then by
-/// folder. Names with a leading dot are done and never match.
-pub(crate) fn find(pattern: &str) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// What matches a pattern.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The logs in chronological order: by file name, which is a time stamp, then by folder.
+    pub(crate) logs: Vec<PathBuf>,
+    /// What can be no log: folders, pipes (which could make the run wait for ever), sockets, devices.
+    pub(crate) others: Vec<PathBuf>,
+}
+
+/// What matches `pattern`. Names with a leading dot are done and never match.
+pub(crate) fn find(pattern: &str) -> Result<Found> {
+    let mut found = Found::default();
     for path in glob::glob(pattern).with_context(|| format!("bad pattern '{pattern}'"))? {
         let path = path.context("cannot look for files")?;
         if is_hidden(&path, pattern) {
             continue;
         }
-        if path.is_dir() {
-            log::warn!("{}: a folder, not a log: left alone", path.display());
-        } else {
-            files.push(path);
+        // What cannot be looked at is a log that cannot be read: the run will stop there and say why.
+        match path.metadata() {
+            Ok(metadata) if !metadata.is_file() => found.others.push(path),
+            _ => found.logs.push(path),
         }
     }
-    files.sort_by(|a, b| (a.file_name(), a.parent()).cmp(&(b.file_name(), b.parent())));
-    Ok(files)
+    found.logs.sort_by(|a, b| (a.file_name(), a.parent()).cmp(&(b.file_name(), b.parent())));
+    Ok(found)
 }
 
 /// Whether the file has a leading dot, or a folder on the way to it has one that the pattern does not name.
@@ -48,10 +56,15 @@ pub(crate) fn mark_done(path: &Path) -> Result<()> {
     }
     fs::rename(path, &done)
         .with_context(|| format!("cannot rename '{}' to '{}'", path.display(), done.display()))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(|| format!("cannot sync the folder '{}' after a rename", folder.display()))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path with a dot before the file name.
@@ -64,6 +77,8 @@ fn done_path(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
 
     use tempfile::TempDir;
 
@@ -81,7 +96,7 @@ mod tests {
     fn found(folder: &TempDir, pattern: &str) -> Result<Vec<String>> {
         let pattern = format!("{}/{pattern}", folder.path().display());
         let relative = |path: PathBuf| Ok(path.strip_prefix(folder.path())?.display().to_string());
-        find(&pattern)?.into_iter().map(relative).collect()
+        find(&pattern)?.logs.into_iter().map(relative).collect()
     }
 
     #[test]
@@ -123,10 +138,15 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_log() -> Result<()> {
+    fn only_regular_files_are_logs() -> Result<()> {
         let folder = TempDir::new()?;
         touch(&folder, &["1.gz/inner", "2.gz"])?;
-        assert_eq!(found(&folder, "*.gz")?, ["2.gz"]);
+        let _socket = UnixListener::bind(folder.path().join("3.gz"))?;
+        symlink("2.gz", folder.path().join("4.gz"))?;
+        symlink("nowhere", folder.path().join("5.gz"))?;
+        assert_eq!(found(&folder, "*.gz")?, ["2.gz", "4.gz", "5.gz"]);
+        let others = find(&format!("{}/*.gz", folder.path().display()))?.others;
+        assert_eq!(others, [folder.path().join("1.gz"), folder.path().join("3.gz")]);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod files;
+mod lock;
 mod logger;
 mod messages;
 mod self_test;
@@ -15,6 +16,7 @@ use log::LevelFilter;
 use memc_core::{Address, AppsEncoder, Error, Event, Input, Loader, Options};
 
 use crate::args::Args;
+use crate::lock::FolderLocks;
 
 /// Everything was loaded, but a file had too many bad lines.
 const HIGH_ERROR_RATE: u8 = 3;
@@ -50,7 +52,16 @@ fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let files = files::find(&args.pattern)?;
+    let mut locks = FolderLocks::default();
+    let mut found = files::find(&args.pattern)?;
+    // Another loader may have finished some of the files before it left the folder to this one.
+    while !args.dry && locks.take(&found.logs)? {
+        found = files::find(&args.pattern)?;
+    }
+    for path in &found.others {
+        log::warn!("{}: no regular file, so no log: left alone", path.display());
+    }
+    let files = found.logs;
     if files.is_empty() {
         log::warn!("No file matches '{}': nothing to do", args.pattern);
         return Ok(ExitCode::SUCCESS);

@@ -1,7 +1,7 @@
 //! Which files are taken, and what may be in them.
 
 use anyhow::Result;
-use memc_testkit::{Model, Sample, gzip};
+use memc_testkit::{Sample, gzip};
 
 use crate::workdir::{Workdir, model};
 
@@ -128,15 +128,4 @@ fn a_second_run_has_nothing_to_do() -> Result<()> {
     run.exits(0)?;
     run.leaves(&[".1.tsv.gz"])?;
     run.ensure(before == 10 && sets()? == before, "expected no sets")
-}
-
-#[test]
-fn a_folder_that_matches_is_left_alone() -> Result<()> {
-    let work = Workdir::new()?;
-    work.write("1.tsv.gz/inner", b"")?;
-    let run = work.load(&[])?;
-    run.exits(0)?;
-    run.leaves(&["1.tsv.gz/inner"])?;
-    run.logs(&[format!("W {}: a folder, not a log: left alone", work.name("1.tsv.gz"))])?;
-    work.holds(&Model::new())
 }

@@ -1,11 +1,14 @@
 //! The binary `memc-load` from outside, against real servers: its options, its log, its files, its exit codes.
 
 mod broken;
+mod changes;
 mod chronology;
 mod dry;
 mod inputs;
 mod killed;
+mod kinds;
 mod loading;
+mod locks;
 mod logging;
 mod options;
 mod rejects;

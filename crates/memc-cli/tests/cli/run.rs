@@ -67,6 +67,18 @@ impl Running {
         Ok(())
     }
 
+    /// Kills it after `delay`, unless it ends before.
+    pub(crate) fn kill_after(&mut self, delay: Duration) -> Result<()> {
+        let until = self.started + delay;
+        while self.process.try_wait()?.is_none() {
+            if Instant::now() >= until {
+                return Ok(self.process.kill()?);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// Waits for its end; `files` lists the folder after that.
     pub(crate) fn finish(mut self, files: impl FnOnce() -> Result<Vec<String>>) -> Result<Run> {
         let until = Instant::now() + PATIENCE;

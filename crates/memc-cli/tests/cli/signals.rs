@@ -17,9 +17,9 @@ fn told(signal: &str) -> String {
     format!("W {signal}: finishing what is in flight; again to end at once")
 }
 
-/// A small file, one of 60 MB that takes a while, a small one: stopped in the second, then finished.
+/// A small file, one of 40 MB that takes a while, a small one: stopped in the second, then finished.
 fn stops_and_goes_on(signal: Signal, name: &str, code: i32) -> Result<()> {
-    const MEMBERS: usize = 60;
+    const MEMBERS: usize = 40;
     let work = Workdir::new()?;
     let mut sample = Sample::new(1).with(0.3, 0.0);
     let texts = [sample.text(500), sample.text(3000).repeat(MEMBERS), sample.text(500)];
