@@ -1,4 +1,4 @@
-//! Server addresses: `host:port`, `[v6]:port` and `unix:/path`.
+//! Server addresses: `host:port`, `[v6]:port` and `unix:/path`, with `tls:` or `user:password@` in front.
 
 use std::fmt;
 use std::io;
@@ -19,14 +19,31 @@ use crate::stream::Stream;
 /// for text in ["127.0.0.1:33013", "cache.example:11211", "[::1]:11211", "unix:/run/memcached.sock"] {
 ///     assert_eq!(text.parse::<Address>()?.to_string(), text);
 /// }
+/// // The password is not shown.
+/// assert_eq!("tls:ann:secret@cache.example:11211".parse::<Address>()?.to_string(), "tls:ann@cache.example:11211");
 /// assert!("no port".parse::<Address>().is_err());
 /// # Ok::<(), memc_core::AddressError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address(Kind);
+///
+/// `tls:` asks for TLS with the server's certificate checked against the system's authorities (or those of the
+/// file in the environment variable `SSL_CERT_FILE`). `user:password@` is for servers with an auth file
+/// (memcached's option `-Y`).
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    place: Place,
+    tls: bool,
+    credentials: Option<Credentials>,
+}
+
+/// Who we are to a server that asks.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum Place {
     /// The host as it is given to name resolution, without brackets.
     Tcp {
         host: String,
@@ -38,12 +55,13 @@ enum Kind {
 impl Address {
     /// Opens a connection, trying each address that a host name stands for; `timeout` is for each attempt.
     pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
-        match &self.0 {
-            Kind::Unix(path) => Stream::unix(UnixStream::connect(path)?),
-            Kind::Tcp { host, port } => {
+        match &self.place {
+            Place::Unix(path) => Stream::unix(UnixStream::connect(path)?),
+            Place::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {
                     match TcpStream::connect_timeout(&address, timeout) {
+                        Ok(stream) if self.tls => return Stream::tls(stream, host, timeout),
                         Ok(stream) => return Stream::tcp(stream),
                         Err(error) => last = error,
                     }
@@ -54,39 +72,91 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Who to be to the server, if it asks.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = |problem| AddressError { text: text.to_owned(), problem };
-        if let Some(path) = text.strip_prefix("unix:") {
-            if path.is_empty() {
-                return Err(wrong("the path of the socket is missing"));
-            }
-            return Ok(Self(Kind::Unix(path.into())));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
-        let port = port.parse().ok().filter(|&port| port != 0);
-        let port = port.ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
-        let host = match host.strip_prefix('[') {
-            Some(v6) => v6.strip_suffix(']').ok_or_else(|| wrong("the closing bracket is missing"))?,
-            None if host.contains(':') => return Err(wrong("an IPv6 address needs brackets")),
-            None => host,
+        parse(text).map_err(|problem| AddressError { text: without_password(text), problem })
+    }
+}
+
+fn parse(text: &str) -> Result<Address, &'static str> {
+    let (tls, rest) = match text.strip_prefix("tls:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (credentials, rest) = match rest.rsplit_once('@') {
+        Some((who, rest)) => (Some(credentials(who)?), rest),
+        None => (None, rest),
+    };
+    if let Some(path) = rest.strip_prefix("unix:") {
+        return match (path, tls) {
+            ("", _) => Err("the path of the socket is missing"),
+            (_, true) => Err("there is no TLS over a Unix socket"),
+            _ => Ok(Address { place: Place::Unix(path.into()), tls, credentials }),
         };
-        if host.is_empty() {
-            return Err(wrong("the host is missing"));
-        }
-        Ok(Self(Kind::Tcp { host: host.to_owned(), port }))
+    }
+    let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
+    let port = port.parse().ok().filter(|&port| port != 0);
+    let port = port.ok_or("the port is not a number from 1 to 65535")?;
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').ok_or("the closing bracket is missing")?,
+        None if host.contains(':') => return Err("an IPv6 address needs brackets"),
+        None => host,
+    };
+    if host.is_empty() {
+        return Err("the host is missing");
+    }
+    Ok(Address { place: Place::Tcp { host: host.to_owned(), port }, tls, credentials })
+}
+
+/// The part before the `@`. The two are sent in one line with a space between them.
+fn credentials(text: &str) -> Result<Credentials, &'static str> {
+    let (user, password) = text.split_once(':').ok_or("the password before '@' is missing")?;
+    if user.is_empty() || password.is_empty() {
+        return Err("the user or the password before '@' is empty");
+    }
+    if text.contains(|c: char| c.is_ascii_whitespace() || c.is_ascii_control()) {
+        return Err("the user or the password before '@' has white space in it");
+    }
+    Ok(Credentials { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// The text of an address that cannot be understood, fit for an error message.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => text.to_owned(),
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Unix(path) => write!(out, "unix:{}", path.display()),
-            Kind::Tcp { host, port } if host.contains(':') => write!(out, "[{host}]:{port}"),
-            Kind::Tcp { host, port } => write!(out, "{host}:{port}"),
+        if self.tls {
+            out.write_str("tls:")?;
         }
+        if let Some(credentials) = &self.credentials {
+            write!(out, "{}@", credentials.user)?;
+        }
+        match &self.place {
+            Place::Unix(path) => write!(out, "unix:{}", path.display()),
+            Place::Tcp { host, port } if host.contains(':') => write!(out, "[{host}]:{port}"),
+            Place::Tcp { host, port } => write!(out, "{host}:{port}"),
+        }
+    }
+}
+
+/// As [`Display`](fmt::Display): without the password.
+impl fmt::Debug for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Address({self})")
     }
 }
 
@@ -107,12 +177,35 @@ mod tests {
             ("::1:33013", "an IPv6 address needs brackets"),
             ("[::1:33013", "the closing bracket is missing"),
             ("unix:", "the path of the socket is missing"),
+            ("tls:unix:/s", "there is no TLS over a Unix socket"),
+            ("tls:localhost", "the port is missing"),
         ] {
             let error = text.parse::<Address>().map_err(|error| error.to_string());
             let expected = format!(
-                "'{text}' is not a server address: {problem} (give host:port, [v6]:port or unix:/path)"
+                "'{text}' is not a server address: {problem} (give host:port, [v6]:port or unix:/path, with tls: or user:password@ in front)"
             );
             assert_eq!(error, Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for text in ["ann:se:cr@et@localhost:7", "tls:ann:se:cr@et@[::1]:7", "ann:se:cr@et@unix:/s"] {
+            let address: Address = text.parse().expect("a sound address");
+            assert!(!format!("{address} {address:?}").contains("cr"), "{address:?}");
+            let password = address.credentials().map(|it| it.password.as_str());
+            assert_eq!(password, Some("se:cr@et"));
+        }
+        for text in [
+            "ann:secret@localhost",
+            "ann:secret@",
+            "ann:secret@:7",
+            "a nn:secret@h:7",
+            "secret@h:7",
+            ":secret@h:7",
+        ] {
+            let error = text.parse::<Address>().map_err(|error| error.to_string()).expect_err("unsound");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::Error;
 use crate::cut::{Cutter, Piece, Text};
 use crate::input::{Input, Plain};
 use crate::ledger::Ledger;
-use crate::load::{Options, Stop};
+use crate::pass::Backlog;
 use crate::recycle::Spares;
+use crate::{Error, Options, Stop};
 
 /// A piece of an input, on its way to a worker.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Chunk {
 ///
 /// It ends early when the load has stopped, or when an input cannot be read; the ledger knows which.
 pub(crate) struct Chunks<'a, I> {
-    inputs: I,
+    inputs: &'a mut Backlog<I>,
     current: Option<Current>,
     ledger: &'a Ledger,
     texts: &'a Spares<Text>,
@@ -37,7 +37,7 @@ struct Current {
 
 impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
     pub(crate) fn new(
-        inputs: I,
+        inputs: &'a mut Backlog<I>,
         ledger: &'a Ledger,
         texts: &'a Spares<Text>,
         options: &'a Options,

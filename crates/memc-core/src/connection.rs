@@ -7,12 +7,16 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crate::Address;
+use crate::address::{Address, Credentials};
 use crate::batch::CLOSE;
+use crate::stats::ServerStats;
 use crate::stream::Stream;
 
 /// No answer to a set is longer; a server that sends more without a line end is none.
 const MAX_ANSWER_BYTES: usize = 2048;
+
+/// No answer to another command is longer.
+const MAX_ANSWER_TO_COMMAND_BYTES: usize = 64 * 1024;
 
 /// So much of an answer is kept for the log.
 const KEPT_OF_ANSWER: usize = 120;
@@ -32,16 +36,74 @@ pub(crate) struct Connection {
     /// How long to wait when nothing moves.
     timeout: Duration,
     answers: AnswerReader,
+    /// What the server said when the connection was made.
+    first_stats: ServerStats,
     broken: bool,
 }
 
 impl Connection {
-    /// Connects and makes sure that the server speaks the meta protocol.
+    /// Connects, learns which process is there, and makes sure that it speaks the meta protocol.
     pub(crate) fn open(address: &Address, timeout: Duration) -> io::Result<Self> {
         let stream = address.connect(timeout)?;
-        let mut connection = Self { stream, timeout, answers: AnswerReader::default(), broken: false };
+        let (answers, first_stats) = (AnswerReader::default(), ServerStats::default());
+        let mut connection = Self { stream, timeout, answers, first_stats, broken: false };
+        if let Some(credentials) = address.credentials() {
+            connection.authenticate(credentials)?;
+        }
+        connection.first_stats = connection.stats()?;
         connection.check()?;
         Ok(connection)
+    }
+
+    /// What the server said of itself when the connection was made.
+    pub(crate) fn first_stats(&self) -> &ServerStats {
+        &self.first_stats
+    }
+
+    /// What the server says of itself now; no batch may be under way.
+    pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
+        let answer = self.ask(b"stats\r\n")?;
+        if answer.starts_with(b"CLIENT_ERROR") {
+            let text = "it asks for a user and a password: give user:password@host:port";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        if !answer.ends_with(b"END\r\n") {
+            return Err(unexpected(answer.trim_ascii_end()));
+        }
+        Ok(ServerStats::parse(&answer))
+    }
+
+    /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.
+    fn authenticate(&mut self, credentials: &Credentials) -> io::Result<()> {
+        let text = format!("{} {}", credentials.user, credentials.password);
+        let answer = self.ask(format!("set auth 0 0 {}\r\n{text}\r\n", text.len()).as_bytes())?;
+        if answer == b"STORED\r\n" {
+            return Ok(());
+        }
+        let text = format!("it does not accept user '{}' with the given password", credentials.user);
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+    }
+
+    /// Sends a command of the plain protocol and returns its whole answer; no batch may be under way.
+    fn ask(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+        self.write_all(command)?;
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        while !is_complete(&answer) {
+            if answer.len() > MAX_ANSWER_TO_COMMAND_BYTES {
+                return Err(unexpected(&answer));
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(closed()),
+                Ok(length) => answer.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.wait(false, self.timeout)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answer)
     }
 
     /// One round trip without effect.
@@ -102,10 +164,7 @@ impl Connection {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => {
-                    let text = "the server closed the connection";
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-                }
+                Ok(0) => return Err(closed()),
                 Ok(length) => {
                     self.answers.push(&buffer[..length])?;
                     if length < buffer.len() {
@@ -122,7 +181,7 @@ impl Connection {
 
 /// Cuts what the server sends into answers and gives each to its batch. It does no I/O.
 #[derive(Debug, Default)]
-struct AnswerReader {
+pub(crate) struct AnswerReader {
     /// An answer whose line end has not come yet.
     partial: Vec<u8>,
     batches: VecDeque<Awaited>,
@@ -137,17 +196,17 @@ struct Awaited {
 }
 
 impl AnswerReader {
-    fn expect(&mut self, records: usize) {
+    pub(crate) fn expect(&mut self, records: usize) {
         self.batches.push_back(Awaited { records, answers: Vec::new(), closed: false });
     }
 
     /// The answers of the oldest batch, if its end has come.
-    fn next_closed(&mut self) -> Option<Vec<Answer>> {
+    pub(crate) fn next_closed(&mut self) -> Option<Vec<Answer>> {
         self.batches.front().filter(|batch| batch.closed)?;
         self.batches.pop_front().map(|batch| batch.answers)
     }
 
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', bytes) {
             if self.partial.is_empty() {
@@ -188,6 +247,19 @@ impl AnswerReader {
         batch.answers.push(answer);
         Ok(())
     }
+}
+
+/// Whether the answer to a command of the plain protocol has come to its last line.
+fn is_complete(answer: &[u8]) -> bool {
+    let Some(lines) = answer.strip_suffix(b"\r\n") else { return false };
+    let last = lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+    matches!(last, b"END" | b"STORED" | b"ERROR")
+        || last.starts_with(b"CLIENT_ERROR")
+        || last.starts_with(b"SERVER_ERROR")
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")
 }
 
 fn unexpected(line: &[u8]) -> io::Error {

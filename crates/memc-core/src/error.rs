@@ -29,6 +29,13 @@ pub enum Error {
         /// What went wrong the last time.
         source: io::Error,
     },
+    /// A server was restarted and has lost what it held, and the file in work cannot be begun anew: its
+    /// input cannot be read twice, or this has happened too often in a row.
+    #[error("memcached server '{address}' was restarted and has lost what it held")]
+    Restarted {
+        /// The server's address.
+        address: String,
+    },
     /// The caller has asked for it with [`Stop`](crate::Stop).
     #[error("stopped on request")]
     Requested,
@@ -42,7 +49,9 @@ pub enum Error {
 
 /// A server address that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a server address: {problem} (give host:port, [v6]:port or unix:/path)")]
+#[error(
+    "'{text}' is not a server address: {problem} (give host:port, [v6]:port or unix:/path, with tls: or user:password@ in front)"
+)]
 pub struct AddressError {
     pub(crate) text: String,
     pub(crate) problem: &'static str,

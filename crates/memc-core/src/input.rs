@@ -22,24 +22,27 @@ type Source = Box<dyn Read + Send>;
 /// It is opened when its turn comes, so a long list of inputs holds no descriptors.
 pub struct Input {
     name: String,
-    open: Box<dyn FnOnce() -> io::Result<Source> + Send>,
+    open: Box<dyn FnMut() -> io::Result<Source> + Send>,
 }
 
 impl Input {
     /// A file; its path is its name in reports and errors.
     pub fn path(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
-        Self::new(path.display().to_string(), move || File::open(path))
+        Self::new(path.display().to_string(), move || File::open(&path))
     }
 
-    /// Anything that can be read, with a name for reports and errors.
+    /// Anything that can be read, with a name for reports and errors. It can be read only once, so a load
+    /// cannot begin it anew when a server is restarted.
     pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
-        Self::new(name, move || Ok(reader))
+        let mut reader = Some(reader);
+        let again = || io::Error::new(io::ErrorKind::Unsupported, "it can be read only once");
+        Self::new(name, move || reader.take().ok_or_else(again))
     }
 
     fn new<R: Read + Send + 'static>(
         name: impl Into<String>,
-        open: impl FnOnce() -> io::Result<R> + Send + 'static,
+        mut open: impl FnMut() -> io::Result<R> + Send + 'static,
     ) -> Self {
         Self { name: name.into(), open: Box::new(move || Ok(Box::new(open()?))) }
     }
@@ -51,7 +54,7 @@ impl Input {
     }
 
     /// Opens the input and reads so much of it as tells whether it is gzip.
-    pub(crate) fn open(self) -> io::Result<Plain> {
+    pub(crate) fn open(&mut self) -> io::Result<Plain> {
         Plain::new((self.open)()?)
     }
 }
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_an_error_only_when_it_is_opened() {
-        let input = Input::path("/no/such/file");
+        let mut input = Input::path("/no/such/file");
         assert_eq!(input.name(), "/no/such/file");
         assert_eq!(input.open().err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
     }

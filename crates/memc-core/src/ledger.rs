@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
 use crate::report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine};
-use crate::{Error, Reject};
+use crate::{Error, Options, Reject};
 
 /// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Ledger {
     max_bytes: usize,
     /// How many connections have to acknowledge each chunk.
     connections: usize,
+    keep_rejected: bool,
 }
 
 #[derive(Debug, Default)]
@@ -29,9 +30,10 @@ struct State {
     bytes_in_flight: usize,
     /// Files that have been opened and are not finished; the first is the one in work.
     files: VecDeque<OpenFile>,
-    opened: usize,
+    /// The index of the input that is opened next.
+    next_index: usize,
     finished: Finished,
-    events: Option<mpsc::Sender<Event>>,
+    events: Option<mpsc::SyncSender<Event>>,
     error: Option<Error>,
 }
 
@@ -70,10 +72,19 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Counts a rejected line, and quotes it if it is among the first of its reason.
-    pub(crate) fn reject(&mut self, line: u64, reason: Reject, text: impl FnOnce() -> String) {
+    ///
+    /// With `bytes`, the line itself, it is kept in any case.
+    pub(crate) fn reject(
+        &mut self,
+        line: u64,
+        reason: Reject,
+        text: impl FnOnce() -> String,
+        bytes: Option<&[u8]>,
+    ) {
         self.counts.reject(reason);
-        if self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
-            self.rejected_lines.push(RejectedLine { line, reason, text: text() });
+        if bytes.is_some() || self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
+            let bytes = bytes.unwrap_or_default().to_vec();
+            self.rejected_lines.push(RejectedLine { line, reason, text: text(), bytes });
         }
     }
 
@@ -84,22 +95,29 @@ impl Tally {
 }
 
 impl Ledger {
-    pub(crate) fn new(max_bytes: usize, connections: usize, events: mpsc::Sender<Event>) -> Self {
-        let state = State { events: Some(events), ..State::default() };
+    /// The account of a pass whose first input has this index.
+    pub(crate) fn new(
+        options: &Options,
+        connections: usize,
+        first_index: usize,
+        events: mpsc::SyncSender<Event>,
+    ) -> Self {
+        let state = State { events: Some(events), next_index: first_index, ..State::default() };
         Self {
             state: Mutex::new(state),
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
-            max_bytes,
+            max_bytes: options.max_bytes_in_flight,
             connections,
+            keep_rejected: options.keep_rejected,
         }
     }
 
     /// Says that the next input is being read.
     pub(crate) fn open_file(&self, name: String) {
         let mut state = self.lock();
-        let report = FileReport { index: state.opened, name, ..FileReport::default() };
-        state.opened += 1;
+        let report = FileReport { index: state.next_index, name, ..FileReport::default() };
+        state.next_index += 1;
         state.files.push_back(OpenFile { report, opened_at: Instant::now() });
         if state.files.len() == 1 {
             state.announce();
@@ -133,7 +151,7 @@ impl Ledger {
             chunk.waiting_for -= 1;
         }
         while state.chunks.front().is_some_and(|chunk| chunk.waiting_for == 0) {
-            state.finish_chunk();
+            state.finish_chunk(self.keep_rejected);
             self.room.notify_all();
         }
     }
@@ -146,7 +164,10 @@ impl Ledger {
     /// Ends the load at once: nothing more is read or sent.
     pub(crate) fn stop(&self, error: Error) {
         let mut state = self.lock();
-        state.error.get_or_insert(error);
+        // A restart is the one error after which a load can go on, and it must not go unnoticed.
+        if state.error.is_none() || matches!(error, Error::Restarted { .. }) {
+            state.error = Some(error);
+        }
         self.stopped.store(true, Ordering::Relaxed);
         self.room.notify_all();
     }
@@ -175,11 +196,15 @@ impl Ledger {
 
 impl State {
     /// Moves the first chunk's tally to its file, and the file to the finished ones if it was its last.
-    fn finish_chunk(&mut self) {
+    fn finish_chunk(&mut self, keep_rejected: bool) {
         let (Some(chunk), Some(file)) = (self.chunks.pop_front(), self.files.front_mut()) else { return };
         self.first += 1;
         self.bytes_in_flight -= chunk.bytes;
-        file.add(chunk.tally, chunk.bytes_in);
+        let lines = file.add(chunk.tally, chunk.bytes_in);
+        if keep_rejected && !lines.is_empty() {
+            let file = file.report.name.clone();
+            self.send(Event::LinesRejected { file, lines });
+        }
         if !chunk.ends_file {
             return;
         }
@@ -208,18 +233,20 @@ impl State {
 }
 
 impl OpenFile {
-    fn add(&mut self, mut tally: Tally, bytes_in: u64) {
+    /// Adds a chunk's tally and returns its rejected lines, now numbered as in the file.
+    fn add(&mut self, mut tally: Tally, bytes_in: u64) -> Vec<RejectedLine> {
         let report = &mut self.report;
         tally.rejected_lines.sort_by_key(|rejected| rejected.line);
-        for mut rejected in tally.rejected_lines {
+        for rejected in &mut tally.rejected_lines {
+            rejected.line += report.counts.lines + 1;
             let quoted = report.rejected_lines.iter().filter(|it| it.reason == rejected.reason).count();
             if quoted < QUOTED_REJECTS {
-                rejected.line += report.counts.lines + 1;
-                report.rejected_lines.push(rejected);
+                report.rejected_lines.push(RejectedLine { bytes: Vec::new(), ..rejected.clone() });
             }
         }
         report.counts.merge(&tally.counts);
         report.bytes_in = bytes_in;
+        tally.rejected_lines
     }
 
     fn into_report(self) -> FileReport {
@@ -231,14 +258,19 @@ impl OpenFile {
 mod tests {
     use super::*;
 
+    fn ledger(max_bytes_in_flight: usize, connections: usize, events: mpsc::SyncSender<Event>) -> Ledger {
+        let options = Options { max_bytes_in_flight, ..Options::default() };
+        Ledger::new(&options, connections, 0, events)
+    }
+
     fn tally(lines: u64, loaded: u64) -> Tally {
         Tally { counts: Counts { lines, loaded, ..Counts::default() }, ..Tally::default() }
     }
 
     #[test]
     fn files_finish_in_order_though_chunks_do_not() {
-        let (events, received) = mpsc::channel();
-        let ledger = Ledger::new(1000, 1, events);
+        let (events, received) = mpsc::sync_channel(9);
+        let ledger = ledger(1000, 1, events);
         ledger.open_file("a".to_owned());
         assert_eq!(ledger.admit(10, 5, true), Some(0));
         ledger.open_file("b".to_owned());
@@ -248,7 +280,7 @@ mod tests {
             ledger.report(number, tally(3, 2));
         }
         let mut rejecting = tally(0, 0);
-        rejecting.reject(1, Reject::Server, || "no".to_owned());
+        rejecting.reject(1, Reject::Server, || "no".to_owned(), None);
         ledger.report(2, rejecting);
         ledger.report(1, tally(0, 0));
         assert_eq!(received.try_iter().collect::<Vec<_>>(), [Event::FileStarted("a".to_owned())]);
@@ -267,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_chunk_waits_for_room_but_a_large_one_alone_passes() {
-        let ledger = Ledger::new(100, 0, mpsc::channel().0);
+        let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
         ledger.open_file("a".to_owned());
         assert_eq!(ledger.admit(1000, 0, false), Some(0));
         std::thread::scope(|scope| {
@@ -281,13 +313,13 @@ mod tests {
 
     #[test]
     fn only_the_first_rejected_lines_of_a_reason_are_quoted() {
-        let ledger = Ledger::new(100, 0, mpsc::channel().0);
+        let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
         ledger.open_file("a".to_owned());
         for number in 0..2 {
             ledger.admit(1, 0, false);
             let mut tally = tally(10, 0);
             for line in 0..QUOTED_REJECTS as u64 - 1 {
-                tally.reject(line, Reject::Key, String::new);
+                tally.reject(line, Reject::Key, String::new, None);
             }
             ledger.report(number, tally);
         }

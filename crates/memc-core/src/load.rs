@@ -1,56 +1,20 @@
-//! Puts the parts of a load together: readers, workers, connections, accounts.
+//! The loader: what a caller makes, runs and is told.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use rayon::iter::{ParallelBridge, ParallelIterator};
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::batch::{Batch, Stored};
-use crate::chunks::Chunks;
-use crate::ledger::{Ledger, Tally};
-use crate::pool::{self, Pool};
-use crate::recycle::Spares;
+use crate::batch::Stored;
+use crate::ledger::Tally;
+use crate::pass::{Backlog, Lane, Pass};
 use crate::report::{Event, RunReport, ServerReport, Stopped};
 use crate::sender::Sender;
-use crate::turns::Turns;
-use crate::worker::{Shared, Worker};
-use crate::{Address, Encode, Error, Input};
+use crate::server::Server;
+use crate::{Address, Encode, Error, Input, Options, Stop};
 
-/// How a load is done. The defaults are right for most.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Options {
-    /// Connections to each server. A key always takes the same one. Default: 1, which keeps one thread of a
-    /// memcached busy.
-    pub connections: u32,
-    /// How long to wait for a connection, and for a connected server to take or send anything. Default: 5 s.
-    pub timeout: Duration,
-    /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
-    pub retry_for: Duration,
-    /// Plain text is handed to the workers in chunks of about this many bytes. Default: 1 MiB; smaller ones
-    /// cost more context switches, larger ones do not help any more.
-    pub chunk_bytes: usize,
-    /// How many bytes of plain text may be read ahead of the last acknowledgment, which bounds the memory.
-    /// Default: 16 MiB.
-    pub max_bytes_in_flight: usize,
-    /// Lines longer than this are rejected and take no more memory than this. Default: 16 MiB.
-    pub max_line_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connections: 1,
-            timeout: Duration::from_secs(5),
-            retry_for: Duration::from_secs(30),
-            chunk_bytes: 1024 * 1024,
-            max_bytes_in_flight: 16 * 1024 * 1024,
-            max_line_bytes: 16 * 1024 * 1024,
-        }
-    }
-}
+/// So many times in a row a load begins a file anew because a server was restarted; then it gives up.
+const MAX_RESTARTS: u32 = 5;
 
 /// What a caller's handling of an [`Event`] returns; an error stops the load.
 pub type EventResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -65,26 +29,6 @@ pub struct DryRecord<'a> {
     pub key: &'a [u8],
     /// Its value.
     pub value: &'a [u8],
-}
-
-/// Asks a running load, from another thread or a signal handler, to come to an end soon.
-///
-/// No new chunk is begun, those in flight are finished, and the load returns [`Error::Requested`]. A server
-/// that fails then is not tried again.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Asks for it; there is no way back.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it has been asked for.
-    #[must_use]
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
@@ -129,6 +73,9 @@ impl<E: Encode> Loader<E> {
     /// Loads the inputs, as if line by line in the given order: of two records with one key, the later one
     /// stays.
     ///
+    /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
+    /// again, tells [`Event::ServerRestarted`], and begins anew with the first file that is not finished.
+    ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
     /// meanwhile. When it has been told of a finished file, that file and all before it are stored.
     ///
@@ -143,22 +90,23 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, Stopped> {
         let connections = self.options.connections.max(1) as usize;
-        let lanes = self.servers.len() * connections;
+        let mut servers: Vec<Server> = self.servers.iter().map(Server::new).collect();
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
-        let threads = Arc::new(ScheduledThreadPool::new(lanes.max(1)));
-        let pools: Vec<Pool> =
-            self.servers.iter().map(|address| pool::pool(address, &self.options, &threads)).collect();
-        let serve = |lane: usize, queue: &Queue<'_>| {
-            let server = lane / connections;
-            let Queue { turns, ledger, spares } = *queue;
-            let retry_for = self.options.retry_for;
-            let address = self.servers[server].to_string();
-            let report =
-                Sender { address, pool: &pools[server], turns, ledger, spares, retry_for, stop: &self.stop }
-                    .run();
-            (server, report)
-        };
-        self.run(inputs, on_event, Some(connections), serve)
+        let threads = Arc::new(ScheduledThreadPool::new((servers.len() * connections).max(1)));
+        self.run(inputs, on_event, |pass, backlog, on_event| {
+            servers.iter_mut().for_each(|server| server.connect_anew(&self.options, &threads));
+            let serve = |lane: Lane<'_>| {
+                let server = lane.index / connections;
+                let report = Sender::new(&servers[server], &lane, &self.options, &self.stop).run();
+                (server, report)
+            };
+            pass.run(backlog, on_event, Some(connections), serve);
+            if !matches!(pass.error, Some(Error::Server { .. })) {
+                for (server, report) in servers.iter().zip(&mut pass.report.servers) {
+                    server.report_memory(report);
+                }
+            }
+        })
     }
 
     /// Does everything but storing: connects to nothing and shows each record in the order of the input.
@@ -172,78 +120,46 @@ impl<E: Encode> Loader<E> {
         on_record: impl FnMut(DryRecord<'_>) + Send,
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, Stopped> {
-        // The one queue of a dry run is served once; the lock only tells the compiler so.
+        // The one lane of a dry run is served once; the lock only tells the compiler so.
         let on_record = Mutex::new(on_record);
-        self.run(inputs, on_event, None, |_, queue| {
-            show(queue, &mut *on_record.lock().unwrap_or_else(PoisonError::into_inner));
-            (0, ServerReport::default())
+        self.run(inputs, on_event, |pass, backlog, on_event| {
+            pass.run(backlog, on_event, None, |lane| {
+                show(&lane, &mut *on_record.lock().unwrap_or_else(PoisonError::into_inner));
+                (0, ServerReport::default())
+            });
         })
     }
 
-    /// Reads, encodes and accounts; `serve` is what takes the batches of one lane, on a thread of its own.
-    fn run(
+    /// Goes through the inputs; again through those that are not finished, as long as servers restart.
+    fn run<I: Iterator<Item = Input> + Send, F: FnMut(Event) -> EventResult + Send>(
         &self,
-        inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
-        on_event: impl FnMut(Event) -> EventResult + Send,
-        connections: Option<usize>,
-        serve: impl Fn(usize, &Queue<'_>) -> (usize, ServerReport) + Sync,
+        inputs: impl IntoIterator<Item = Input, IntoIter = I>,
+        mut on_event: F,
+        mut go: impl FnMut(&mut Pass<'_, E>, &mut Backlog<I>, &mut F),
     ) -> Result<RunReport, Stopped> {
         let started = Instant::now();
-        let options = &self.options;
-        let lanes = connections.map_or(1, |connections| connections * self.servers.len());
-        let turns: Vec<Turns> = (0..lanes).map(|lane| Turns::new(lane, lanes)).collect();
-        let texts = Spares::new(2 * options.chunk_bytes);
-        let batches = Spares::new(2 * options.chunk_bytes);
-        let (events, received) = mpsc::channel();
-        let ledger = Ledger::new(options.max_bytes_in_flight, lanes, events);
-        let shared = Shared {
-            ledger: &ledger,
-            turns: &turns,
-            texts: &texts,
-            batches: &batches,
-            servers: self.servers.len(),
-            connections,
-            max_line_bytes: options.max_line_bytes,
+        let mut backlog = Backlog::new(inputs.into_iter());
+        let mut report = RunReport {
+            servers: self.servers.iter().map(ServerReport::of).collect(),
+            ..RunReport::default()
         };
-
-        let servers = std::thread::scope(|scope| {
-            let serving: Vec<_> = turns
-                .iter()
-                .enumerate()
-                .map(|(lane, turns)| {
-                    let queue = Queue { turns, ledger: &ledger, spares: &batches };
-                    let serve = &serve;
-                    scope.spawn(move || serve(lane, &queue))
-                })
-                .collect();
-            scope.spawn(|| tell(received, on_event, &ledger));
-            // Also when a worker panics, the threads must come to their end for the scope to be left.
-            let _closing = OnDrop(|| ledger.close_events());
-            {
-                let _closing = OnDrop(|| turns.iter().for_each(Turns::close));
-                Chunks::new(inputs.into_iter(), &ledger, &texts, options, &self.stop)
-                    .par_bridge()
-                    .for_each_init(|| Worker::new(&shared, self.encoder.clone()), Worker::work);
-            }
-            let mut servers: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
-            for lane in serving {
-                match lane.join() {
-                    Ok((server, report)) => servers[server].merge(&report),
-                    Err(panic) => std::panic::resume_unwind(panic),
+        let mut restarts = 0;
+        let error = loop {
+            let mut pass = Pass::new(&self.encoder, &self.servers, &self.options, &self.stop, report.files);
+            go(&mut pass, &mut backlog, &mut on_event);
+            restarts = if pass.report.files > 0 { 1 } else { restarts + 1 };
+            backlog.begin_anew(pass.report.files);
+            report.merge(pass.report);
+            match pass.error {
+                Some(Error::Restarted { address }) if restarts <= MAX_RESTARTS => {
+                    if let Err(source) = on_event(Event::ServerRestarted { address }) {
+                        break Some(Error::Caller { source });
+                    }
                 }
+                error => break error,
             }
-            servers
-        });
-
-        let (finished, unfinished, error) = ledger.into_outcome();
-        let report = RunReport {
-            files: finished.files,
-            counts: finished.counts,
-            bytes_in: finished.bytes_in,
-            duration: started.elapsed(),
-            unfinished,
-            servers,
         };
+        report.duration = started.elapsed();
         match error {
             None => Ok(report),
             Some(error) => Err(Stopped { error, report: Box::new(report) }),
@@ -251,43 +167,17 @@ impl<E: Encode> Loader<E> {
     }
 }
 
-/// What the thread of one lane works with.
-struct Queue<'a> {
-    turns: &'a Turns,
-    ledger: &'a Ledger,
-    spares: &'a Spares<Batch>,
-}
-
-/// Passes the events on to the caller until there are no more or the caller fails.
-fn tell(events: mpsc::Receiver<Event>, mut on_event: impl FnMut(Event) -> EventResult, ledger: &Ledger) {
-    for event in events {
-        if let Err(source) = on_event(event) {
-            ledger.stop(Error::Caller { source });
-            break;
-        }
-    }
-}
-
 /// The dry run's end of a lane: every record is shown, then counts as acknowledged.
-fn show(queue: &Queue<'_>, on_record: &mut impl FnMut(DryRecord<'_>)) {
+fn show(lane: &Lane<'_>, on_record: &mut impl FnMut(DryRecord<'_>)) {
     let mut number = 0;
-    while let Some(batch) = queue.turns.take() {
+    while let Some(batch) = lane.turns.take() {
         let mut tally = Tally::default();
         for Stored { server, key, value, .. } in batch.iter() {
             on_record(DryRecord { server, key, value });
             tally.counts.loaded += 1;
         }
-        queue.ledger.report(number, tally);
+        lane.ledger.report(number, tally);
         number += 1;
-        queue.spares.give(batch);
-    }
-}
-
-/// Runs its closure when it is dropped.
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
+        lane.spares.give(batch);
     }
 }

@@ -74,6 +74,9 @@ pub struct RejectedLine {
     /// The beginning of the line with what is not printable ASCII escaped; for a refusal of the server,
     /// its answer and the key.
     pub text: String,
+    /// The line itself without its `\n`, if [`Options::keep_rejected`](crate::Options::keep_rejected) asks
+    /// for it; of a line that is too long just the beginning.
+    pub bytes: Vec<u8>,
 }
 
 /// A file that is finished: every record acknowledged by its server or counted as rejected.
@@ -104,6 +107,10 @@ pub struct ServerReport {
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
+    /// Records, of whatever origin, that the server removed during the run to make room, without a word.
+    pub thrown_away: u64,
+    /// The server's memory limit; 0 if it was not asked.
+    pub memory_limit_bytes: u64,
     /// How many times a connection that broke, or could not be made, was tried again.
     pub retries: u64,
 }
@@ -118,6 +125,8 @@ impl ServerReport {
         self.records += other.records;
         self.batches += other.batches;
         self.retries += other.retries;
+        self.thrown_away += other.thrown_away;
+        self.memory_limit_bytes = self.memory_limit_bytes.max(other.memory_limit_bytes);
     }
 }
 
@@ -137,6 +146,19 @@ pub struct RunReport {
     pub unfinished: Option<FileReport>,
     /// The servers, in the order of their indices.
     pub servers: Vec<ServerReport>,
+}
+
+impl RunReport {
+    /// Adds what a further way through the inputs came to.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.counts.merge(&other.counts);
+        self.bytes_in += other.bytes_in;
+        self.unfinished = other.unfinished;
+        for (server, other) in self.servers.iter_mut().zip(&other.servers) {
+            server.merge(other);
+        }
+    }
 }
 
 /// A run that stopped early: why, and how far it came.
@@ -169,6 +191,21 @@ pub enum Event {
     FileStarted(String),
     /// This file and all before it are finished: whatever marks it as done may be done now.
     FileFinished(FileReport),
+    /// Lines of the file in work that were rejected, told if
+    /// [`Options::keep_rejected`](crate::Options::keep_rejected) asks for it. A file that is begun anew
+    /// tells them again.
+    LinesRejected {
+        /// The input's name.
+        file: String,
+        /// The lines, in the order of the file.
+        lines: Vec<RejectedLine>,
+    },
+    /// This server was restarted: what it had acknowledged is lost. The file in work is begun anew; the
+    /// files that were finished before are not.
+    ServerRestarted {
+        /// The server's address.
+        address: String,
+    },
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use crate::batch::Batch;
 use crate::connection::Answer;
 use crate::ledger::{Ledger, Tally};
-use crate::pool::{Pool, Pooled};
-use crate::recycle::Spares;
+use crate::pass::Lane;
+use crate::pool::Pooled;
 use crate::report::ServerReport;
-use crate::turns::Turns;
-use crate::{Error, Reject, Stop};
+use crate::server::Server;
+use crate::{Error, Options, Reject, Stop};
 
 /// The first and the longest pause before a broken connection is made anew.
 const MIN_BACKOFF: Duration = Duration::from_millis(20);
@@ -30,13 +30,12 @@ const STOP_CHECK: Duration = Duration::from_millis(100);
 /// the last set of each key is again the right one.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
-    pub(crate) address: String,
-    pub(crate) pool: &'a Pool,
-    pub(crate) turns: &'a Turns,
-    pub(crate) ledger: &'a Ledger,
-    pub(crate) spares: &'a Spares<Batch>,
-    pub(crate) retry_for: Duration,
-    pub(crate) stop: &'a Stop,
+    server: &'a Server,
+    address: String,
+    lane: &'a Lane<'a>,
+    ledger: &'a Ledger,
+    retry_for: Duration,
+    stop: &'a Stop,
 }
 
 /// The state of a run.
@@ -59,7 +58,12 @@ struct Failing {
     retries: u64,
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    pub(crate) fn new(server: &'a Server, lane: &'a Lane<'a>, options: &Options, stop: &'a Stop) -> Self {
+        let address = server.address();
+        Self { server, address, lane, ledger: lane.ledger, retry_for: options.retry_for, stop }
+    }
+
     /// Works until the turns are closed, or the load stops, by this server's failure or another's.
     pub(crate) fn run(self) -> ServerReport {
         let mut report = ServerReport { address: self.address.clone(), ..ServerReport::default() };
@@ -78,9 +82,9 @@ impl Sender<'_> {
     /// Takes what is there, and waits only if there is nothing else to do. False at the end.
     fn refill(&self, window: &mut Window) -> bool {
         if window.batches.is_empty() {
-            window.batches.extend(self.turns.take());
+            window.batches.extend(self.lane.turns.take());
         }
-        while let Some(batch) = self.turns.try_take() {
+        while let Some(batch) = self.lane.turns.try_take() {
             window.batches.push_back(batch);
         }
         !window.batches.is_empty()
@@ -94,12 +98,13 @@ impl Sender<'_> {
         }
         let connection = match &mut window.connection {
             Some(connection) => connection,
-            none => none.insert(self.pool.get().map_err(io::Error::other)?),
+            none => none.insert(self.server.connect()?),
         };
-        let connection = match &mut **connection {
-            Ok(connection) => connection,
-            Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
-        };
+        let Ok(connection) = &mut **connection else { return Err(io::ErrorKind::NotConnected.into()) };
+        if window.written == 0 && self.server.is_restarted(connection.first_stats()) {
+            self.ledger.stop(Error::Restarted { address: self.address.clone() });
+            return Ok(());
+        }
         if let Some(batch) = window.batches.get(window.written) {
             if !batch.is_empty() {
                 connection.send(batch.as_bytes(), batch.len())?;
@@ -122,9 +127,8 @@ impl Sender<'_> {
         tally.counts.bytes_out = batch.as_bytes().len() as u64;
         for (record, answer) in batch.iter().zip(answers) {
             if let Answer::Refused(text) = answer {
-                tally.reject(u64::from(record.line), Reject::Server, || {
-                    format!("{text}: {} of {}", record.key.escape_ascii(), self.address)
-                });
+                let quote = || format!("{text}: {} of {}", record.key.escape_ascii(), self.address);
+                tally.reject(u64::from(record.line), Reject::Server, quote, batch.line(record.line));
             }
         }
         let records = batch.len() as u64 - tally.counts.rejected_total();
@@ -135,7 +139,7 @@ impl Sender<'_> {
         window.number += 1;
         window.written = window.written.saturating_sub(1);
         window.failing = None;
-        self.spares.give(batch);
+        self.lane.spares.give(batch);
     }
 
     /// Pauses before the next attempt, or stops the load when there was enough of them.
@@ -151,7 +155,7 @@ impl Sender<'_> {
             retries: 0,
         });
         let elapsed = failing.since.elapsed();
-        let hopeless = error.kind() == io::ErrorKind::Unsupported;
+        let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
         if elapsed >= self.retry_for || hopeless || self.stop.is_requested() {
             let address = self.address.clone();
             self.ledger.stop(Error::Server { address, retries: failing.retries, elapsed, source: error });

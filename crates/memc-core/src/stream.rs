@@ -1,4 +1,4 @@
-//! A socket to a server, TCP or Unix, that never blocks in read or write but in [`Stream::wait`].
+//! A socket to a server, TCP, TLS or Unix, that never blocks in read or write but in [`Stream::wait`].
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,12 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use openssl::ssl::{SslConnector, SslMethod, SslStream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The most that one TLS record holds; less than memcached reads at a time.
+const MAX_TLS_RECORD_BYTES: usize = 8 * 1024;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Tls(Box<SslStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -23,6 +28,20 @@ impl Stream {
         Ok(Self::Tcp(stream))
     }
 
+    /// Shakes hands, checking that the certificate is good and for `host`.
+    pub(crate) fn tls(stream: TcpStream, host: &str, timeout: Duration) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        let connector = SslConnector::builder(SslMethod::tls_client())?.build();
+        let stream = connector.connect(host, stream).map_err(|error| {
+            let text = format!("no TLS with this server: {error}");
+            io::Error::new(io::ErrorKind::ConnectionAborted, text)
+        })?;
+        stream.get_ref().set_nonblocking(true)?;
+        Ok(Self::Tls(Box::new(stream)))
+    }
+
     pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self::Unix(stream))
@@ -32,6 +51,12 @@ impl Stream {
     ///
     /// `TimedOut` after `timeout` without either.
     pub(crate) fn wait(&self, writing: bool, timeout: Duration) -> io::Result<()> {
+        if let Self::Tls(stream) = self
+            && stream.ssl().pending() > 0
+        {
+            // Already taken from the socket, which therefore would not tell of it.
+            return Ok(());
+        }
         let flags = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let timeout = Timespec::try_from(timeout)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the timeout is too long"))?;
@@ -50,6 +75,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
         }
     }
@@ -59,6 +85,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(&bytes[..whole_commands(bytes)]),
             Self::Unix(stream) => stream.write(bytes),
         }
     }
@@ -72,7 +99,38 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().as_fd(),
             Self::Unix(stream) => stream.as_fd(),
         }
+    }
+}
+
+/// How many bytes to write as one TLS record: whole commands, as far as they fit.
+///
+/// When memcached (1.6.18) reads just the rest of a value, what follows in the same record stays in its TLS
+/// library, where its event loop does not see it, and it may stop there until more comes. A record that ends
+/// with a command leaves nothing. A value that happens to contain the beginning of a command only makes a
+/// record shorter.
+fn whole_commands(bytes: &[u8]) -> usize {
+    let most = bytes.len().min(MAX_TLS_RECORD_BYTES);
+    if most == bytes.len() {
+        return most;
+    }
+    memchr::memmem::rfind(&bytes[..most], b"\r\nms ").map_or(most, |at| at + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_records_hold_whole_commands() {
+        let command = b"ms key 5 q\r\nvalue\r\n";
+        let bytes = command.repeat(1000);
+        let length = whole_commands(&bytes);
+        assert_eq!(length, MAX_TLS_RECORD_BYTES / command.len() * command.len());
+        assert_eq!(whole_commands(&bytes[..100]), 100);
+        let large = [b"ms key 20000 q\r\n", &[b'x'; 20_000][..], b"\r\n"].concat();
+        assert_eq!(whole_commands(&large), MAX_TLS_RECORD_BYTES);
     }
 }

@@ -1,6 +1,7 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::chunks::Chunk;
@@ -29,6 +30,7 @@ pub(crate) struct Shared<'a> {
     /// Connections to each server; `None` in a dry run, in which all servers share one queue.
     pub(crate) connections: Option<usize>,
     pub(crate) max_line_bytes: usize,
+    pub(crate) keep_rejected: bool,
 }
 
 /// One thread's encoder and buffers.
@@ -56,15 +58,23 @@ impl<'a, E: Encode> Worker<'a, E> {
             Piece::Lines => self.encode_lines(chunk.text.as_bytes(), &mut tally),
             Piece::LongLine => {
                 tally.counts.lines = 1;
-                tally.reject(0, Reject::Length, || quote(chunk.text.as_bytes()));
+                let line = chunk.text.as_bytes();
+                tally.reject(0, Reject::Length, || quote(line), shared.keep_rejected.then_some(line));
             }
         }
+        let Chunk { number, text, .. } = chunk;
+        let text = Arc::new(text);
         for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
             batch.close();
-            turns.submit(chunk.number, batch);
+            if shared.keep_rejected {
+                batch.keep_text(&text);
+            }
+            turns.submit(number, batch);
         }
-        shared.ledger.report(chunk.number, tally);
-        shared.texts.give(chunk.text);
+        shared.ledger.report(number, tally);
+        if let Some(text) = Arc::into_inner(text) {
+            shared.texts.give(text);
+        }
     }
 
     fn encode_lines(&mut self, mut text: &[u8], tally: &mut Tally) {
@@ -73,7 +83,12 @@ impl<'a, E: Encode> Worker<'a, E> {
             let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
             let line = &text[..end];
             if let Err(reason) = self.encode_line(line, number, tally) {
-                tally.reject(u64::from(number), reason, || quote(line));
+                tally.reject(
+                    u64::from(number),
+                    reason,
+                    || quote(line),
+                    self.shared.keep_rejected.then_some(line),
+                );
             }
             text = text.get(end + 1..).unwrap_or_default();
             number += 1;

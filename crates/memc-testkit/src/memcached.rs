@@ -131,9 +131,10 @@ impl Memcached {
             if self.process.try_wait()?.is_some() {
                 return Ok(false);
             }
+            // Over TLS there is no asking in plain words, and one that wants a password complains.
+            let tls = self.options.iter().any(|option| option == "-Z");
             if let Ok(mut client) = Client::connect(&self.address())
-                && client.write(b"mn\r\n").is_ok()
-                && client.line().is_ok_and(|line| line == b"MN")
+                && (tls || client.write(b"mn\r\n").is_ok() && client.line().is_ok())
             {
                 return Ok(true);
             }

@@ -2,12 +2,16 @@
 //!
 //! - `content`: the servers hold what the model says, at any number of threads.
 //! - `rules`: any line leads to what the model says (dry, so without servers).
+//! - `secured`: servers with authentication and TLS.
+//! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `other_loader`: the example of another encoder.
 
 mod content;
+mod forgetful;
 mod other_loader;
 mod rules;
+mod secured;
 mod stops;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! What stops a load: a broken input, a server that is away, the caller.
 
 use std::error::Error as _;
+use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
 use memc_core::{AppsEncoder, Error, Event, Loader};
@@ -107,13 +108,16 @@ fn a_panic_in_an_encoder_is_passed_on() -> Result {
 }
 
 #[test]
-fn what_is_no_memcached_is_told() -> Result {
+fn a_memcached_that_is_too_old_is_told() -> Result {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
+    // As memcached 1.5 answers.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let _ = std::io::Write::write_all(&mut &stream, b"ERROR\r\n");
-            std::thread::sleep(Duration::from_millis(200));
+            for line in BufReader::new(&stream).lines().map_while(std::io::Result::ok) {
+                let answer: &[u8] = if line == "stats" { b"STAT pid 1\r\nEND\r\n" } else { b"ERROR\r\n" };
+                let _ = (&stream).write_all(answer);
+            }
         }
     });
     let mut options = small_chunks(1000);

@@ -1,0 +1,169 @@
+//! One way through the inputs: puts readers, workers, connections and accounts together.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+
+use rayon::iter::{ParallelBridge, ParallelIterator};
+
+use crate::batch::Batch;
+use crate::chunks::Chunks;
+use crate::ledger::Ledger;
+use crate::load::EventResult;
+use crate::recycle::Spares;
+use crate::report::{Event, RunReport, ServerReport};
+use crate::turns::Turns;
+use crate::worker::{Shared, Worker};
+use crate::{Address, Encode, Error, Input, Options, Stop};
+
+/// Events that may wait for the caller before the load waits for it.
+const MAX_WAITING_EVENTS: usize = 8;
+
+/// The inputs, those that were opened and not finished first.
+#[derive(Debug)]
+pub(crate) struct Backlog<I> {
+    opened: VecDeque<Input>,
+    /// How many of `opened` were taken since the beginning of the pass.
+    taken: usize,
+    rest: I,
+}
+
+impl<I: Iterator<Item = Input>> Backlog<I> {
+    pub(crate) fn new(rest: I) -> Self {
+        Self { opened: VecDeque::new(), taken: 0, rest }
+    }
+
+    /// The next input to read.
+    pub(crate) fn next(&mut self) -> Option<&mut Input> {
+        if self.taken == self.opened.len() {
+            self.opened.push_back(self.rest.next()?);
+        }
+        self.taken += 1;
+        self.opened.get_mut(self.taken - 1)
+    }
+
+    /// Forgets the first `finished` inputs of this pass; the others are read again.
+    pub(crate) fn begin_anew(&mut self, finished: usize) {
+        self.opened.drain(..finished.min(self.opened.len()));
+        self.taken = 0;
+    }
+}
+
+/// What the thread of one connection works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane<'a> {
+    pub(crate) index: usize,
+    pub(crate) turns: &'a Turns,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) spares: &'a Spares<Batch>,
+}
+
+/// What a pass works with, and what came of it.
+#[derive(Debug)]
+pub(crate) struct Pass<'a, E> {
+    encoder: &'a E,
+    servers: &'a [Address],
+    options: &'a Options,
+    stop: &'a Stop,
+    /// How many inputs were finished before.
+    first_index: usize,
+    pub(crate) report: RunReport,
+    pub(crate) error: Option<Error>,
+}
+
+impl<'a, E: Encode> Pass<'a, E> {
+    pub(crate) fn new(
+        encoder: &'a E,
+        servers: &'a [Address],
+        options: &'a Options,
+        stop: &'a Stop,
+        first_index: usize,
+    ) -> Self {
+        Self { encoder, servers, options, stop, first_index, report: RunReport::default(), error: None }
+    }
+
+    /// Reads, encodes and accounts; `serve` takes the batches of one lane, on a thread of its own, and
+    /// returns the server's index with its report.
+    pub(crate) fn run<I: Iterator<Item = Input> + Send>(
+        &mut self,
+        backlog: &mut Backlog<I>,
+        on_event: &mut (impl FnMut(Event) -> EventResult + Send),
+        connections: Option<usize>,
+        serve: impl Fn(Lane<'_>) -> (usize, ServerReport) + Sync,
+    ) {
+        let options = self.options;
+        let lanes = connections.map_or(1, |connections| connections * self.servers.len());
+        let turns: Vec<Turns> = (0..lanes).map(|lane| Turns::new(lane, lanes)).collect();
+        let texts = Spares::new(2 * options.chunk_bytes);
+        let batches = Spares::new(2 * options.chunk_bytes);
+        let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
+        let ledger = Ledger::new(options, lanes, self.first_index, events);
+        let shared = Shared {
+            ledger: &ledger,
+            turns: &turns,
+            texts: &texts,
+            batches: &batches,
+            servers: self.servers.len(),
+            connections,
+            max_line_bytes: options.max_line_bytes,
+            keep_rejected: options.keep_rejected,
+        };
+
+        let servers = std::thread::scope(|scope| {
+            let serving: Vec<_> = turns
+                .iter()
+                .enumerate()
+                .map(|(index, turns)| {
+                    let lane = Lane { index, turns, ledger: &ledger, spares: &batches };
+                    let serve = &serve;
+                    scope.spawn(move || serve(lane))
+                })
+                .collect();
+            scope.spawn(|| tell(received, on_event, &ledger));
+            // Also when a worker panics, the threads must come to their end for the scope to be left.
+            let _closing = OnDrop(|| ledger.close_events());
+            {
+                let _closing = OnDrop(|| turns.iter().for_each(Turns::close));
+                Chunks::new(backlog, &ledger, &texts, options, self.stop)
+                    .par_bridge()
+                    .for_each_init(|| Worker::new(&shared, self.encoder.clone()), Worker::work);
+            }
+            let mut servers: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
+            for lane in serving {
+                match lane.join() {
+                    Ok((server, report)) => servers[server].merge(&report),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            servers
+        });
+
+        let (finished, unfinished, error) = ledger.into_outcome();
+        self.report = RunReport {
+            files: finished.files,
+            counts: finished.counts,
+            bytes_in: finished.bytes_in,
+            unfinished,
+            servers,
+            ..RunReport::default()
+        };
+        self.error = error;
+    }
+}
+
+/// Passes the events on to the caller until there are no more or the caller fails.
+fn tell(events: mpsc::Receiver<Event>, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) {
+    // The channel is gone before the ledger is asked, which may be waiting for room in it.
+    let result = events.into_iter().try_for_each(on_event);
+    if let Err(source) = result {
+        ledger.stop(Error::Caller { source });
+    }
+}
+
+/// Runs its closure when it is dropped.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

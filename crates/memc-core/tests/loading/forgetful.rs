@@ -1,0 +1,140 @@
+//! Servers that lose what they have acknowledged, and those that refuse it: noticed and told.
+
+use std::sync::Mutex;
+
+use memc_core::{AppsEncoder, Event, Loader, Options, Reject};
+use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample};
+
+use crate::{Result, Servers, ignore, input, small_chunks};
+
+/// The server forgets in the middle of the run what it has acknowledged. The files that were told as
+/// finished by then are lost on it, all the others must be there.
+#[test]
+fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
+    let folder = tempfile::tempdir()?;
+    let mut sample = Sample::new(1).with(0.3, 0.0);
+    let texts: Vec<_> = (0..20).map(|_| sample.text(500)).collect();
+    let mut inputs = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        let path = folder.path().join(at.to_string());
+        std::fs::write(&path, text)?;
+        inputs.push(memc_core::Input::path(path));
+    }
+    let servers = Mutex::new(Servers::start(&[])?);
+    let mut options = small_chunks(3000);
+    options.retry_for = std::time::Duration::from_secs(20);
+    options.max_bytes_in_flight = 100_000;
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
+    let address = servers.lock().map_err(|_| "poisoned")?.0[1].address();
+    let (mut finished, mut finished_before) = (Vec::new(), None);
+    let report = loader.load(inputs, |event| {
+        match event {
+            Event::FileFinished(file) => {
+                finished.push(file.index);
+                if file.index == 3 {
+                    let mut servers = servers.lock().map_err(|_| "poisoned")?;
+                    servers.0[1].kill()?;
+                    servers.0[1].restart()?;
+                }
+            }
+            Event::ServerRestarted { address: restarted } => {
+                assert_eq!(restarted, address);
+                assert_eq!(finished_before.replace(finished.len()), None, "told once");
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    assert_eq!(finished, (0..20).collect::<Vec<_>>());
+    assert_eq!(report.files, 20);
+    assert!(report.servers[1].retries > 0);
+    let before = finished_before.ok_or("the restart was not noticed")?;
+    assert!((4..20).contains(&before), "{before}");
+
+    let (mut all, mut since) = (Model::new(), Model::new());
+    texts.iter().for_each(|text| all.load(text));
+    texts[before..].iter().for_each(|text| since.load(text));
+    let forgotten = since.servers.remove(DEVICE_TYPES[1]).unwrap_or_default();
+    all.servers.insert(DEVICE_TYPES[1], forgotten);
+    servers.into_inner()?.assert_hold(&all)
+}
+
+#[test]
+fn an_input_that_can_be_read_only_once_cannot_be_begun_anew() -> Result {
+    let servers = Mutex::new(Servers::start(&[])?);
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
+    let inputs = (0..1000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(300)));
+    let stopped = loader.load(inputs, |event| {
+        if let Event::FileFinished(file) = event
+            && file.index == 3
+        {
+            let mut servers = servers.lock().map_err(|_| "poisoned")?;
+            servers.0[0].kill()?;
+            servers.0[0].restart()?;
+        }
+        Ok(())
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    let source = std::error::Error::source(&stopped).map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("it can be read only once"));
+    Ok(())
+}
+
+#[test]
+fn a_full_server_is_told_with_what_it_threw_away() -> Result {
+    let server = Memcached::start(&["-m", "2"])?;
+    let line = |number: u32| format!("idfa\tkey{number}\t1\t2\t1\n");
+    let text: String = (0..60_000).map(line).collect();
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let report = loader.load([input("flood", text.clone())], ignore)?;
+    assert_eq!(report.counts.loaded, 60_000);
+    let thrown_away = server.stat("evictions")?;
+    assert!(thrown_away > 1000, "{thrown_away}");
+    assert_eq!(report.servers[0].thrown_away, thrown_away);
+    assert_eq!(report.servers[0].memory_limit_bytes, 2 << 20);
+
+    // What was thrown away before the run is not its fault.
+    let report = loader.load([input("few", "idfa\tkey1\t1\t2\t1\n")], ignore)?;
+    assert!(report.servers[0].thrown_away <= 1);
+    Ok(())
+}
+
+#[test]
+fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
+    let servers = Servers::start(&[])?;
+    let large = vec!["4294967295"; 200_000].join(",");
+    let lines = [
+        "idfa\ta\t1\t2\t3".to_owned(),
+        " bad \r".to_owned(),
+        String::new(),
+        format!("idfa\tlarge\t1\t2\t{large} "),
+        "worse\u{0}\u{e9}".to_owned(),
+        "gaid\tb c\t1\t2\t3".to_owned(),
+        "x".repeat(2_000_001),
+        "no end".to_owned(),
+    ];
+    let mut options = small_chunks(10);
+    options.keep_rejected = true;
+    options.max_line_bytes = 2_500_000;
+    let mut told = Vec::new();
+    let text = lines.join("\n");
+    let report = servers.loader(options)?.load([input("file", text)], |event| {
+        if let Event::LinesRejected { file, lines } = event {
+            assert_eq!(file, "file");
+            told.extend(lines.into_iter().map(|it| (it.line, it.reason, it.bytes)));
+        }
+        Ok(())
+    })?;
+    let expected = [
+        (2, Reject::Fields),
+        (4, Reject::Server),
+        (5, Reject::Fields),
+        (6, Reject::Key),
+        (7, Reject::Fields),
+        (8, Reject::Fields),
+    ]
+    .map(|(line, reason)| (line, reason, lines[usize::try_from(line - 1).unwrap_or(0)].clone().into_bytes()));
+    assert_eq!(told.len() as u64, report.counts.rejected_total());
+    assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, it.1, it.2.len())).collect::<Vec<_>>());
+    Ok(())
+}

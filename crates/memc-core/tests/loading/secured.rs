@@ -1,0 +1,81 @@
+//! Servers that ask who we are, and servers with TLS.
+
+use std::error::Error as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use memc_core::{AppsEncoder, Loader, Stopped};
+use memc_testkit::{Memcached, Sample};
+
+use crate::{Result, ignore, input, small_chunks};
+
+fn load(address: &str) -> Result<std::result::Result<u64, Stopped>> {
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], small_chunks(3000));
+    let report = loader.load([input("file", Sample::new(1).text(2000))], ignore);
+    Ok(report.map(|report| report.servers[0].records))
+}
+
+/// The whole chain of an error, and that it came at once: no retry mends these.
+fn at_once(started: Instant, stopped: Option<Stopped>) -> Result<String> {
+    let stopped = stopped.ok_or("it must stop")?;
+    assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+    let source = stopped.source().map(ToString::to_string).unwrap_or_default();
+    Ok(format!("{stopped}: {source}"))
+}
+
+#[test]
+fn a_server_with_an_auth_file_takes_records_of_those_it_knows() -> Result {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("auth");
+    std::fs::write(&file, "ann:se:cret\n")?;
+    let server = Memcached::start(&["-Y", &file.display().to_string()])?;
+    let address = server.address();
+
+    let records = load(&format!("ann:se:cret@{address}"))??;
+    assert!(records > 300, "{records}");
+
+    let started = Instant::now();
+    let told = at_once(started, load(&format!("ann:wrong@{address}"))?.err())?;
+    assert!(told.contains(&address) && told.contains("it does not accept user 'ann'"), "{told}");
+    assert!(!told.contains("wrong"), "the password must not show: {told}");
+
+    let started = Instant::now();
+    let told = at_once(started, load(&address)?.err())?;
+    assert!(told.contains("it asks for a user and a password"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn tls_takes_records_and_checks_the_certificate() -> Result {
+    let folder = tempfile::tempdir()?;
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (chain, key) =
+        (format!("ssl_chain_cert={}", certificate.display()), format!("ssl_key={}", key.display()));
+    let server = Memcached::start(&["-Z", "-o", &chain, "-o", &key])?;
+
+    // Nobody has vouched for the certificate.
+    let stopped = load(&format!("tls:{}", server.address()))?.err().ok_or("it must stop")?;
+    let source = stopped.source().map(ToString::to_string).unwrap_or_default();
+    assert!(source.contains("certificate verify failed"), "{source}");
+
+    // The variable is read by the other process, so that this one's environment stays as it is.
+    let file = folder.path().join("profiles.csv");
+    std::fs::write(&file, (0..5000).map(|id| format!("{id},ann,ann@example.org\n")).collect::<String>())?;
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--example", "profiles", "--"])
+        .arg(format!("tls:{}", server.address()))
+        .arg(&file)
+        .env("SSL_CERT_FILE", &certificate)
+        .output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout)?, "5000 profiles loaded, 0 rejected\n");
+    Ok(())
+}
