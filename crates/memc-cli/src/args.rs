@@ -1,12 +1,13 @@
 //! The command line: the options of the old script, and a few that this loader adds.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use memc_core::Address;
 
 use crate::files;
@@ -38,27 +39,35 @@ pub(crate) struct Args {
     /// Server for idfa records
     #[arg(
         long,
-        help = "Server for idfa records: host:port, [v6]:port or unix:/path",
+        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
         value_name = "ADDR",
         default_value = "127.0.0.1:33013"
     )]
-    idfa: Address,
+    idfa: String,
 
     /// Server for gaid records
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014")]
-    gaid: Address,
+    gaid: String,
 
     /// Server for adid records
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015")]
-    adid: Address,
+    adid: String,
 
     /// Server for dvid records
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016")]
-    dvid: Address,
+    dvid: String,
 
     /// Server for records of a further device type (may be given more than once)
     #[arg(long, value_name = "TYPE=ADDR")]
-    route: Vec<Route>,
+    route: Vec<String>,
+
+    /// The device types with their servers: the script's four, then the further ones.
+    #[arg(skip)]
+    pub(crate) routes: Vec<Route>,
+
+    /// Append every rejected line to this file, after its file, line number and reason, with tabs between
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
 
     /// Threads that parse and serialize [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -91,25 +100,41 @@ pub(crate) struct Route {
 impl Args {
     /// The arguments of this process; on wrong usage, says so and exits with 2.
     pub(crate) fn from_command_line() -> Self {
-        let args = Self::parse();
-        if let Some(twice) = args.type_given_twice() {
-            let text = format!("two servers for the device type '{twice}': one is enough\n");
-            <Self as clap::CommandFactory>::command().error(ErrorKind::ArgumentConflict, text).exit();
-        }
-        args
+        Self::from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// The device types with their servers: the script's four, then the further ones.
-    pub(crate) fn routes(&self) -> Vec<Route> {
+    fn from_words<T: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let mut args = Self::try_parse_from(words)?;
+        args.routes = args.read_routes().map_err(|(kind, text)| Self::command().error(kind, text))?;
+        Ok(args)
+    }
+
+    /// Addresses are read here and not by clap, whose messages would show a password.
+    fn read_routes(&self) -> Result<Vec<Route>, (ErrorKind, String)> {
         let four = [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)];
-        let four = four.map(|(name, server)| Route { device_type: name.to_owned(), server: server.clone() });
-        four.into_iter().chain(self.route.iter().cloned()).collect()
-    }
-
-    fn type_given_twice(&self) -> Option<String> {
-        let mut names: Vec<_> = self.routes().into_iter().map(|route| route.device_type).collect();
+        let four = four.into_iter().map(|(name, server)| {
+            let problem = |error| format!("invalid value for '--{name} <ADDR>': {error}");
+            let server = server.parse().map_err(problem)?;
+            Ok(Route { device_type: name.to_owned(), server })
+        });
+        let further = self.route.iter().map(|route| {
+            route.parse().map_err(|error| format!("invalid value for '--route <TYPE=ADDR>': {error}"))
+        });
+        let routes: Vec<Route> = four
+            .chain(further)
+            .collect::<Result<_, _>>()
+            .map_err(|text| (ErrorKind::ValueValidation, text))?;
+        let mut names: Vec<_> = routes.iter().map(|route| &route.device_type).collect();
         names.sort_unstable();
-        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(routes),
+            Some(pair) => {
+                let text = format!("two servers for the device type '{}': one is enough", pair[0]);
+                Err((ErrorKind::ArgumentConflict, text))
+            }
+        }
     }
 }
 
@@ -120,8 +145,11 @@ impl fmt::Display for Args {
         if let Some(log) = &self.log {
             write!(out, " log={}", log.display())?;
         }
-        for route in self.routes() {
+        for route in &self.routes {
             write!(out, " {}={}", route.device_type, route.server)?;
+        }
+        if let Some(rejects) = &self.rejects {
+            write!(out, " rejects={}", rejects.display())?;
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
@@ -167,7 +195,6 @@ fn rate(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound() {
@@ -176,7 +203,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_script() -> Result<(), clap::Error> {
-        let args = Args::try_parse_from(["memc-load"])?;
+        let args = Args::from_words(["memc-load"])?;
         assert_eq!(
             args.to_string(),
             "pattern=/data/appsinstalled/*.tsv.gz dry=false idfa=127.0.0.1:33013 gaid=127.0.0.1:33014 \
@@ -187,14 +214,14 @@ mod tests {
 
     #[test]
     fn a_route_adds_a_device_type() -> Result<(), clap::Error> {
-        let args = Args::try_parse_from(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
+        let args = Args::from_words(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
         let routes: Vec<_> =
-            args.routes().iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
+            args.routes.iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
         assert_eq!(routes[0], "idfa=unix:/s");
         assert_eq!(routes[4], "imei=[::1]:7");
-        assert_eq!(args.type_given_twice(), None);
-        let args = Args::try_parse_from(["memc-load", "--route", "gaid=localhost:7"])?;
-        assert_eq!(args.type_given_twice().as_deref(), Some("gaid"));
+        let twice = Args::from_words(["memc-load", "--route", "gaid=localhost:7"]);
+        let told = twice.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains("two servers for the device type 'gaid'"), "{told}");
         Ok(())
     }
 
@@ -213,7 +240,20 @@ mod tests {
             ["--max-error-rate", "-1"],
             ["--max-error-rate", "nan"],
         ] {
-            assert!(Args::try_parse_from(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+            assert!(Args::from_words(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_never_shows() {
+        for words in
+            [["--idfa", "ann:secret@h:7"], ["--idfa", "ann:secret@h"], ["--route", "imei=ann:secret@h"]]
+        {
+            let shown = match Args::from_words(["memc-load", words[0], words[1]]) {
+                Ok(args) => args.to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(!shown.contains("secret") && shown.contains("@h"), "{shown}");
         }
     }
 }

@@ -5,6 +5,7 @@ mod files;
 mod lock;
 mod logger;
 mod messages;
+mod rejects;
 mod self_test;
 mod signals;
 
@@ -17,9 +18,10 @@ use memc_core::{Address, AppsEncoder, Error, Event, Input, Loader, Options};
 
 use crate::args::Args;
 use crate::lock::FolderLocks;
+use crate::rejects::Rejects;
 
-/// Everything was loaded, but a file had too many bad lines.
-const HIGH_ERROR_RATE: u8 = 3;
+/// Everything was loaded, but a file had too many bad lines, or a server has lost records since.
+const NOT_ALL_WELL: u8 = 3;
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
@@ -68,11 +70,12 @@ fn run(args: &Args) -> Result<ExitCode> {
     }
 
     let (device_types, servers): (Vec<_>, Vec<Address>) =
-        args.routes().into_iter().map(|route| (route.device_type, route.server)).unzip();
+        args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
     let mut options = Options::default();
     options.connections = args.connections;
     options.timeout = args.timeout;
     options.retry_for = args.retry_for;
+    options.keep_rejected = args.rejects.is_some();
     if let Some(threads) = args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
         pool.build_global().context("cannot start the threads")?;
@@ -80,16 +83,25 @@ fn run(args: &Args) -> Result<ExitCode> {
     let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
     let watch = signals::Watch::start(loader.stop_handle())?;
 
-    let (mut all_acceptable, mut done) = (true, 0);
+    let mut rejects = rejects::open(args.rejects.as_deref())?;
+    let (mut all_well, mut done) = (true, 0);
     let on_event = |event: Event| {
         match event {
             Event::FileStarted(name) => log::info!("Processing {name}"),
             Event::FileFinished(file) => {
-                all_acceptable &= messages::file(&file, args.max_error_rate);
+                all_well &= messages::file(&file, args.max_error_rate);
+                rejects.as_mut().map_or(Ok(()), Rejects::log_done)?;
                 if !args.dry {
                     files::mark_done(&files[file.index])?;
                 }
                 done += 1;
+            }
+            Event::LinesRejected { file, lines } => {
+                rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
+            }
+            Event::ServerRestarted { address } => {
+                all_well &= messages::restarted(&address, &files[..done]);
+                rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
             _ => {}
         }
@@ -106,7 +118,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         Ok(report) => report,
         Err(stopped) => &stopped.report,
     };
-    messages::run(report, done, files.len());
+    if report.unfinished.is_some() {
+        rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
+    }
+    all_well &= messages::run(report, done, files.len());
     if let Some(code) = watch.exit_code() {
         if let Err(stopped) = result
             && !matches!(stopped.error, Error::Requested)
@@ -116,5 +131,5 @@ fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::from(code));
     }
     result?;
-    Ok(if all_acceptable { ExitCode::SUCCESS } else { ExitCode::from(HIGH_ERROR_RATE) })
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_WELL) })
 }

@@ -1,5 +1,6 @@
 //! What the log says of records, files and runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use memc_core::{Address, DryRecord, FileReport, RunReport, UserApps};
@@ -58,8 +59,22 @@ fn rejects(file: &FileReport) {
     }
 }
 
-/// Logs what became of the run, with `done` of `files` files done.
-pub(crate) fn run(report: &RunReport, done: usize, files: usize) {
+/// Logs that a server has forgotten what it held, `done` being the files of this run that are done; true if
+/// nothing is lost by it.
+pub(crate) fn restarted(address: &str, done: &[PathBuf]) -> bool {
+    log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
+    if !done.is_empty() {
+        let names: Vec<_> = done.iter().map(|path| path.display().to_string()).collect();
+        log::error!(
+            "{address}: lost its records of {}: take the dot off these names and load them again, then all later ones",
+            names.join(", ")
+        );
+    }
+    done.is_empty()
+}
+
+/// Logs what became of the run, with `done` of `files` files done; true if no server has lost records.
+pub(crate) fn run(report: &RunReport, done: usize, files: usize) -> bool {
     if let Some(file) = &report.unfinished {
         rejects(file);
     }
@@ -67,12 +82,21 @@ pub(crate) fn run(report: &RunReport, done: usize, files: usize) {
         if server.retries > 0 {
             log::warn!("{}: {} retries", server.address, server.retries);
         }
+        if server.thrown_away > 0 {
+            log::warn!(
+                "{}: full: it has thrown away {} records to make room; give it more than its {} MiB (memcached -m)",
+                server.address,
+                server.thrown_away,
+                server.memory_limit_bytes >> 20
+            );
+        }
     }
     let (loaded, rejected) = (report.counts.loaded, report.counts.rejected_total());
     log::info!(
         "{done} of {files} files done: {loaded} records, {rejected} rejected, {}",
         pace(loaded, report.duration)
     );
+    report.servers.iter().all(|server| server.thrown_away == 0)
 }
 
 fn pace(records: u64, duration: Duration) -> String {
