@@ -1,6 +1,7 @@
-//! What matches the pattern without being a log: it is left alone.
+//! What matches the pattern without being a log that can be read.
 
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
@@ -61,4 +62,20 @@ fn a_link_to_nothing_stops_the_run() -> Result<()> {
     run.exits(1)?;
     run.leaves(&[".1.tsv.gz", "2.tsv.gz", "3.tsv.gz"])?;
     run.fails_with(&[&format!("cannot read '{}': No such file", work.name("2.tsv.gz"))])
+}
+
+#[test]
+fn a_file_that_may_not_be_read_stops_the_run() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything.
+        return Ok(());
+    }
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", Sample::new(5).text(100))?;
+    work.gzip("2.tsv.gz", Sample::new(6).text(100))?;
+    fs::set_permissions(work.path("2.tsv.gz"), Permissions::from_mode(0o000))?;
+    let run = work.load(&[])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", "2.tsv.gz"])?;
+    run.fails_with(&[&format!("cannot read '{}': Permission denied", work.name("2.tsv.gz"))])
 }
