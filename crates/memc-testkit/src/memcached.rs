@@ -1,6 +1,6 @@
 //! Real memcached processes for tests and benches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -100,7 +100,13 @@ impl Memcached {
     /// If it does not answer as the protocol says.
     pub fn contents(&self) -> io::Result<Contents> {
         let mut client = Client::connect(&self.address())?;
-        let keys = client.keys()?;
+        let mut keys = BTreeSet::from_iter(client.keys()?);
+        // The list leaves out what is moved between the server's queues meanwhile, so it takes some asking.
+        let until = Instant::now() + PATIENCE;
+        while (keys.len() as u64) < self.stat("curr_items")? && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+            keys.extend(client.keys()?);
+        }
         keys.into_iter().map(|key| client.item(&key).map(|item| (key, item))).collect()
     }
 

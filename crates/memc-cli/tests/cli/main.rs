@@ -10,6 +10,7 @@ mod kinds;
 mod loading;
 mod locks;
 mod logging;
+mod lost;
 mod options;
 mod rejects;
 mod run;

@@ -132,3 +132,49 @@ fn a_server_out_of_memory_refuses_records_and_each_is_counted() -> Result<()> {
     let totals = format!("I 1 of 1 files done: {held} records, {refused} rejected, ");
     run.ensure(run.log()?.last().is_some_and(|line| line.starts_with(&totals)), totals)
 }
+
+#[test]
+fn rejected_lines_are_kept_unchanged_for_tools() -> Result<()> {
+    let work = Workdir::new()?;
+    let text = b"idfa\tgood\t1\t2\t3\n bad \xff\ttoo\r\n\nidfa\tb c\t1\t2\t3";
+    work.gzip("1.tsv.gz", text)?;
+    work.gzip("2.tsv.gz", "nothing\n")?;
+    work.write("rejects", "kept\n")?;
+    let run = work.load(&["--rejects", &work.name("rejects"), "--max-error-rate", "9"])?;
+    run.exits(3)?;
+    let (one, two) = (work.name("1.tsv.gz"), work.name("2.tsv.gz"));
+    let expected = [
+        b"kept\n",
+        format!("{one}\t2\tfields\t").as_bytes(),
+        b" bad \xff\ttoo\r\n",
+        format!("{one}\t4\tkey\tidfa\tb c\t1\t2\t3\n{two}\t1\tfields\tnothing\n").as_bytes(),
+    ]
+    .concat();
+    let found = std::fs::read(work.path("rejects"))?;
+    ensure!(found == expected, "{}", found.escape_ascii());
+    Ok(())
+}
+
+#[test]
+fn rejected_lines_of_a_file_that_is_not_done_are_taken_back() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "one\n")?;
+    let mut broken = memc_testkit::gzip(&[b"two\n", &Sample::new(4).text(20_000)[..]].concat())?;
+    broken.truncate(broken.len() / 2);
+    work.write("2.tsv.gz", broken)?;
+    let run = work.load(&["--rejects", &work.name("rejects")])?;
+    run.exits(1)?;
+    let found = std::fs::read_to_string(work.path("rejects"))?;
+    ensure!(found == format!("{}\t1\tfields\tone\n", work.name("1.tsv.gz")), "{found}");
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_under_the_rejects_stops_the_run() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "one\nidfa\tgood\t1\t2\t3\n")?;
+    let run = work.load(&["--rejects", "/dev/full", "--max-error-rate", "9"])?;
+    run.exits(1)?;
+    run.leaves(&["1.tsv.gz"])?;
+    run.fails_with(&["cannot write the rejected lines to '/dev/full'", "No space left"])
+}
