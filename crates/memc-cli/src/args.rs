@@ -162,6 +162,16 @@ impl fmt::Display for Args {
     }
 }
 
+impl Route {
+    /// The option that sets the server.
+    pub(crate) fn option(&self) -> String {
+        match self.device_type.as_str() {
+            name @ ("idfa" | "gaid" | "adid" | "dvid") => format!("--{name}"),
+            name => format!("--route {name}=ADDR"),
+        }
+    }
+}
+
 impl FromStr for Route {
     type Err = String;
 

@@ -114,22 +114,23 @@ fn run(args: &Args) -> Result<ExitCode> {
         loader.load(inputs, on_event)
     };
 
-    let report = match &result {
-        Ok(report) => report,
-        Err(stopped) => &stopped.report,
+    let (report, error) = match result {
+        Ok(report) => (report, None),
+        Err(stopped) => (*stopped.report, Some(stopped.error)),
     };
     if report.unfinished.is_some() {
         rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
     }
-    all_well &= messages::run(report, done, files.len());
+    all_well &= messages::run(&report, done, files.len());
+    let error = error.map(|error| messages::stopped(error, &args.routes));
     if let Some(code) = watch.exit_code() {
-        if let Err(stopped) = result
-            && !matches!(stopped.error, Error::Requested)
+        if let Some(error) = error
+            && !matches!(error.downcast_ref(), Some(Error::Requested))
         {
-            complain(args, &stopped.into());
+            complain(args, &error);
         }
         return Ok(ExitCode::from(code));
     }
-    result?;
+    error.map_or(Ok(()), Err)?;
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_WELL) })
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memc_core::{Address, DryRecord, FileReport, RunReport, UserApps};
+use memc_core::{Address, DryRecord, Error, FileReport, RunReport, UserApps};
 use prost::Message;
+
+use crate::args::Route;
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
@@ -71,6 +73,25 @@ pub(crate) fn restarted(address: &str, done: &[PathBuf]) -> bool {
         );
     }
     done.is_empty()
+}
+
+/// What stopped a run, with the option that set a server at fault.
+pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
+    let fault = match &error {
+        Error::Server { address, .. } => routes.iter().find(|route| route.server.to_string() == *address),
+        _ => None,
+    };
+    match fault {
+        Some(route) => {
+            let option = format!(
+                "the server of '{}' records is at fault (option {})",
+                route.device_type,
+                route.option()
+            );
+            anyhow::Error::new(error).context(option)
+        }
+        None => anyhow::Error::new(error),
+    }
 }
 
 /// Logs what became of the run, with `done` of `files` files done; true if no server has lost records.
