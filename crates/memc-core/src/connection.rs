@@ -128,6 +128,11 @@ impl Connection {
         result
     }
 
+    /// Ends it after an error; see [`Stream::retire`].
+    pub(crate) fn retire(self) {
+        self.stream.retire(self.timeout);
+    }
+
     /// Whether an error has left it in a state in which it can't be used any more.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
@@ -226,6 +231,9 @@ impl AnswerReader {
     }
 
     fn answer(&mut self, line: &[u8]) -> io::Result<()> {
+        if line.len() > MAX_ANSWER_BYTES {
+            return Err(unexpected(line));
+        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let batch = self.batches.iter_mut().find(|batch| !batch.closed).ok_or_else(|| unexpected(line))?;
         let answer = match line {
@@ -310,5 +318,9 @@ mod tests {
         reader.expect(1);
         assert!(reader.push(&[b'x'; MAX_ANSWER_BYTES]).is_ok());
         assert!(reader.push(b"x").is_err(), "an answer without end is given up");
+        let mut reader = AnswerReader::default();
+        reader.expect(1);
+        let long = [b"SERVER_ERROR", &[b'x'; MAX_ANSWER_BYTES][..], b"\r\n"].concat();
+        assert!(reader.push(&long).is_err(), "also when it comes in one piece, with an end");
     }
 }

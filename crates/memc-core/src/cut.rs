@@ -70,6 +70,8 @@ pub(crate) struct Cutter<R> {
 
 impl<R: Read> Cutter<R> {
     pub(crate) fn new(input: R, piece_bytes: usize, max_line_bytes: usize) -> Self {
+        // Pieces of nothing would never come to an end.
+        let piece_bytes = piece_bytes.max(1);
         Self { input, piece_bytes, max_line_bytes, rest: Vec::new(), skipping: false, ended: false }
     }
 
@@ -106,7 +108,7 @@ impl<R: Read> Cutter<R> {
                 return Ok(Some(Piece::LongLine));
             }
             searched = text.filled;
-            target = searched + self.piece_bytes;
+            target = searched.saturating_add(self.piece_bytes);
         }
         Ok((text.filled > 0).then_some(Piece::Lines))
     }
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn any_cut_gives_the_same_lines() -> io::Result<()> {
         for input in INPUTS {
-            for piece_bytes in 1..=input.len() + 2 {
+            for piece_bytes in 0..=input.len() + 2 {
                 for pieces in
                     [pieces(input, piece_bytes, 1000)?, pieces(Drip(input, false), piece_bytes, 1000)?]
                 {

@@ -164,8 +164,10 @@ impl Ledger {
     /// Ends the load at once: nothing more is read or sent.
     pub(crate) fn stop(&self, error: Error) {
         let mut state = self.lock();
-        // A restart is the one error after which a load can go on, and it must not go unnoticed.
-        if state.error.is_none() || matches!(error, Error::Restarted { .. }) {
+        // A restart is the one error after which a load can go on, and it must not go unnoticed. Nor must a
+        // failure behind a request to stop.
+        let restarted = matches!(error, Error::Restarted { .. });
+        if restarted || matches!(state.error, None | Some(Error::Requested)) {
             state.error = Some(error);
         }
         self.stopped.store(true, Ordering::Relaxed);

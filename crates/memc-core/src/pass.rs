@@ -93,8 +93,8 @@ impl<'a, E: Encode> Pass<'a, E> {
         let options = self.options;
         let lanes = connections.map_or(1, |connections| connections * self.servers.len());
         let turns: Vec<Turns> = (0..lanes).map(|lane| Turns::new(lane, lanes)).collect();
-        let texts = Spares::new(2 * options.chunk_bytes);
-        let batches = Spares::new(2 * options.chunk_bytes);
+        let texts = Spares::new(options.chunk_bytes.saturating_mul(2));
+        let batches = Spares::new(options.chunk_bytes.saturating_mul(2));
         let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
         let ledger = Ledger::new(options, lanes, self.first_index, events);
         let shared = Shared {

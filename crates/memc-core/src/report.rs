@@ -22,7 +22,7 @@ pub struct Counts {
     /// App ids (or whatever an encoder calls [`dropped`](crate::Record::dropped)) left out of records that
     /// were loaded.
     pub dropped: u64,
-    /// Bytes of plain text.
+    /// Bytes of plain text, without what was skipped of overlong lines.
     pub bytes_plain: u64,
     /// Bytes of commands for the servers, each counted once.
     pub bytes_out: u64,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::batch::Batch;
-use crate::connection::Answer;
+use crate::connection::{Answer, Connection};
 use crate::ledger::{Ledger, Tally};
 use crate::pass::Lane;
 use crate::pool::Pooled;
@@ -48,6 +48,8 @@ struct Window {
     /// The chunk of the first one.
     number: u64,
     connection: Option<Pooled>,
+    /// Connections before, from which the server may still read what was not acknowledged.
+    failed: Vec<Connection>,
     failing: Option<Failing>,
 }
 
@@ -71,8 +73,7 @@ impl<'a> Sender<'a> {
         while self.refill(&mut window) && !self.ledger.is_stopped() {
             if let Err(error) = self.advance(&mut window, &mut report) {
                 // What was not acknowledged is written again, on a connection that owes no answers.
-                window.connection = None;
-                window.written = 0;
+                window.give_up_connection();
                 self.back_off(&mut window, error, &mut report);
             }
         }
@@ -98,7 +99,12 @@ impl<'a> Sender<'a> {
         }
         let connection = match &mut window.connection {
             Some(connection) => connection,
-            none => none.insert(self.server.connect()?),
+            none => {
+                let connection = self.server.connect()?;
+                // The server is there again, so it comes to the end of the old ones.
+                window.failed.drain(..).for_each(Connection::retire);
+                none.insert(connection)
+            }
         };
         let Ok(connection) = &mut **connection else { return Err(io::ErrorKind::NotConnected.into()) };
         if window.written == 0 && self.server.is_restarted(connection.first_stats()) {
@@ -175,6 +181,15 @@ impl<'a> Sender<'a> {
 }
 
 impl Window {
+    fn give_up_connection(&mut self) {
+        if let Some(mut pooled) = self.connection.take()
+            && let Ok(connection) = std::mem::replace(&mut *pooled, Err(io::ErrorKind::NotConnected.into()))
+        {
+            self.failed.push(connection);
+        }
+        self.written = 0;
+    }
+
     /// Sends the first batch again, asking for an answer to each of its sets, to learn which are refused.
     ///
     /// The batches behind it may be stored already, so they are to be written again after it.

@@ -1,13 +1,14 @@
 //! A socket to a server, TCP, TLS or Unix, that never blocks in read or write but in [`Stream::wait`].
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::ssl::{SslConnector, SslMethod, SslStream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 
 /// The most that one TLS record holds; less than memcached reads at a time.
 const MAX_TLS_RECORD_BYTES: usize = 8 * 1024;
@@ -22,15 +23,14 @@ pub(crate) enum Stream {
 
 impl Stream {
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
-        // A batch ends with a few bytes that the server must see at once to answer.
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         stream.set_nonblocking(true)?;
         Ok(Self::Tcp(stream))
     }
 
     /// Shakes hands, checking that the certificate is good and for `host`.
     pub(crate) fn tls(stream: TcpStream, host: &str, timeout: Duration) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
+        prepare(&stream)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
         let connector = SslConnector::builder(SslMethod::tls_client())?.build();
@@ -45,6 +45,51 @@ impl Stream {
     pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self::Unix(stream))
+    }
+
+    /// Ends a connection that has failed, so that no set which is still under way on it comes after those on
+    /// the next connection: tells the server that nothing follows, and waits, up to `timeout`, until it has
+    /// read everything and closes its side. After that what is left on this side is thrown away.
+    pub(crate) fn retire(mut self, timeout: Duration) {
+        let until = Instant::now() + timeout;
+        let mut buffer = [0; 4096];
+        if self.shutdown_write().is_err() {
+            return;
+        }
+        loop {
+            match self.read_raw(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() || self.wait(false, left).is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tls(stream) => stream.get_ref().shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Reads what is on the socket, encrypted or not.
+    fn read_raw(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.get_mut().read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
     }
 
     /// Waits until there is something to read or, if `writing`, room to write.
@@ -69,6 +114,16 @@ impl Stream {
             }
         }
     }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // A batch ends with a few bytes that the server must see at once to answer.
+    stream.set_nodelay(true)?;
+    // When the connection is given up, or this process killed, the system must not go on sending what it has
+    // buffered: old sets would come after newer ones. All is acknowledged before a connection is closed in
+    // peace, so nothing is lost by it.
+    sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
+    Ok(())
 }
 
 impl Read for Stream {
