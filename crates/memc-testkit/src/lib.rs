@@ -3,14 +3,17 @@
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
 //!   no code with memc-core.
+//! - [`Proxy`]: stands between a loader and a server, and breaks their connections as it is told.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 
 mod memcached;
 mod model;
+mod proxy;
 mod sample;
 
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;
+pub use proxy::{Fault, Proxy};
 pub use sample::{Sample, gzip};
 
 /// The device types of the log, in the order in which tests give their servers.

@@ -1,6 +1,8 @@
 //! Tests of whole loads, against real memcached processes.
 //!
 //! - `content`: the servers hold what the model says, at any number of threads.
+//! - `faults`: connections that break in any way, behind a proxy.
+//! - `outages`: servers that are away for a while or for ever.
 //! - `rules`: any line leads to what the model says (dry, so without servers).
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
@@ -8,8 +10,10 @@
 //! - `other_loader`: the example of another encoder.
 
 mod content;
+mod faults;
 mod forgetful;
 mod other_loader;
+mod outages;
 mod rules;
 mod secured;
 mod stops;

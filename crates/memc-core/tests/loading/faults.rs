@@ -1,0 +1,392 @@
+//! Connections that break in any way: the load goes on, and loses and reorders nothing.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use memc_core::{AppsEncoder, Error, Event, Input, Loader, Options, Reject, RunReport, ServerReport};
+use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
+
+use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
+
+/// Which of the servers is behind the proxy.
+pub(crate) const BEHIND: usize = 1;
+
+/// For tests in which it must run out. A busy machine may well keep a sound server silent for so long.
+pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Servers of which one is behind a proxy, for one load after the other.
+pub(crate) struct Setup {
+    pub(crate) servers: Servers,
+    /// What the servers must hold after the loads so far.
+    all: Model,
+    loads: usize,
+    timeout: Duration,
+}
+
+/// What one load came to.
+struct Outcome {
+    report: RunReport,
+    /// The bytes that went through the proxy.
+    sent: usize,
+    answered: usize,
+    connections: usize,
+}
+
+impl Outcome {
+    fn retries(&self) -> u64 {
+        self.report.servers[BEHIND].retries
+    }
+}
+
+impl Setup {
+    pub(crate) fn start() -> Result<Self> {
+        Ok(Self { servers: Servers::start(&[])?, all: Model::new(), loads: 0, timeout: patient().timeout })
+    }
+
+    /// A proxy with faults for the connections of one load.
+    pub(crate) fn proxy<P>(&self, plan: P) -> Result<Proxy>
+    where
+        P: IntoIterator<Item = Fault, IntoIter: Send + 'static>,
+    {
+        Ok(Proxy::start(&self.servers.0[BEHIND].address(), plan)?)
+    }
+
+    pub(crate) fn loader(&self, proxy: &Proxy, options: Options) -> Result<Loader<AppsEncoder>> {
+        loader(&self.servers, proxy, options)
+    }
+
+    /// Loads files with these faults at the first connections, which must leave no trace in the content.
+    fn load(&mut self, faults: &[Fault]) -> Result<Outcome> {
+        let files = Files::new(self.loads)?;
+        self.loads += 1;
+        files.texts.iter().for_each(|text| self.all.load(text));
+        let proxy = self.proxy(faults.to_vec())?;
+        let mut options = patient();
+        options.timeout = self.timeout;
+        let report = self.loader(&proxy, options)?.load(files.inputs(), |event| {
+            if let Event::FileFinished(file) = event {
+                files.check_stored(&self.servers, file.index)?;
+            }
+            Ok(())
+        });
+        let report = report.map_err(|stopped| format!("{faults:?}: {stopped}: {:?}", stopped.source()))?;
+        files.check_stored(&self.servers, 2).map_err(|error| format!("{faults:?}: {error}"))?;
+        assert_counts(&report.counts, &files.model);
+        let stored: u64 = report.servers.iter().map(|server| server.records).sum();
+        assert_eq!(stored, files.model.loaded, "each record is counted once");
+        for (index, server) in report.servers.iter().enumerate() {
+            let undisturbed = server.retries == 0 || self.timeout == SHORT_TIMEOUT;
+            assert!(index == BEHIND || undisturbed, "{faults:?}: {} retries of {index}", server.retries);
+        }
+        let (sent, answered, connections) = (proxy.sent(), proxy.answered(), proxy.connections());
+        Ok(Outcome { report, sent, answered, connections })
+    }
+
+    /// The bytes sent and answered without faults. Sets are nearly all that is sent. Of the answers those to
+    /// the sets are in the middle, between what is asked first and last.
+    fn load_undisturbed(&mut self) -> Result<(usize, usize)> {
+        // What a server says of itself has as many bytes as later only when it has been in use.
+        let outcomes = [self.load(&[])?, self.load(&[])?, self.load(&[])?];
+        for outcome in &outcomes {
+            assert_eq!((outcome.retries(), outcome.connections), (0, 1));
+            assert!(outcome.report.servers[BEHIND].batches > 30, "each answered by four bytes");
+        }
+        Ok((outcomes[2].sent, outcomes[2].answered))
+    }
+
+    /// Each of these faults at the first connections costs a retry, and nothing else.
+    fn assert_survives(&mut self, faults: &[Fault]) -> Result {
+        let retries = self.load(faults)?.retries();
+        assert!(retries >= faults.len() as u64, "{faults:?}: {retries} retries");
+        Ok(())
+    }
+
+    /// The servers hold what all loads have left, and nothing else.
+    fn finish(&self) -> Result {
+        self.servers.assert_hold(&self.all)
+    }
+}
+
+/// A loader that reaches one of the servers through the proxy.
+fn loader(servers: &Servers, proxy: &Proxy, options: Options) -> Result<Loader<AppsEncoder>> {
+    let mut addresses: Vec<_> = servers.0.iter().map(Memcached::address).collect();
+    addresses[BEHIND] = proxy.address();
+    let addresses = addresses.iter().map(|address| address.parse());
+    let addresses = addresses.collect::<std::result::Result<_, _>>()?;
+    Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, options))
+}
+
+/// Three small files with many duplicates, in each and across them.
+pub(crate) struct Files {
+    texts: Vec<Vec<u8>>,
+    model: Model,
+    /// For each key, what is stored under it: by which file, and the value, in order.
+    history: HashMap<Vec<u8>, Vec<(usize, Vec<u8>)>>,
+}
+
+impl Files {
+    /// Those of each number have keys of their own, and are alike otherwise.
+    pub(crate) fn new(number: usize) -> Result<Self> {
+        let mut sample = Sample::new(1).with(0.3, 0.02);
+        let mut files = Self { texts: Vec::new(), model: Model::new(), history: HashMap::new() };
+        for file in 0..3 {
+            let text = String::from_utf8(sample.text(150))?;
+            let own =
+                |id: &str| if id.len() == 32 { format!("{number:04x}{}", &id[4..]) } else { id.to_owned() };
+            let own = |line: &str| line.split('\t').map(own).collect::<Vec<_>>().join("\t");
+            let text = text.split('\n').map(own).collect::<Vec<_>>().join("\n").into_bytes();
+            files.model.load(&text);
+            for line in text.split(|&byte| byte == b'\n') {
+                let mut one = Model::new();
+                one.load(line);
+                for (key, value) in one.servers.into_values().flatten() {
+                    files.history.entry(key).or_default().push((file, value));
+                }
+            }
+            files.texts.push(text);
+        }
+        Ok(files)
+    }
+
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        self.texts.iter().enumerate().map(|(at, text)| input(&at.to_string(), text.as_slice())).collect()
+    }
+
+    /// Fails unless each key of `file` and those before it has the last value of them, or that of a later
+    /// line.
+    fn check_stored(&self, servers: &Servers, file: usize) -> Result {
+        let mut found = HashMap::new();
+        for server in &servers.0 {
+            found.extend(values(server, self.history.keys())?);
+        }
+        for (key, values) in &self.history {
+            let Some(last) = values.iter().rposition(|(at, _)| *at <= file) else { continue };
+            let stored = found.get(key);
+            if !values[last..].iter().any(|(_, value)| Some(value) == stored) {
+                let key = key.escape_ascii();
+                return Err(format!("file {file} is told as finished, but {key} holds {stored:?}").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the server holds of these keys, in one round trip.
+fn values<'a>(
+    server: &Memcached,
+    keys: impl Iterator<Item = &'a Vec<u8>>,
+) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+    let mut socket = BufReader::new(TcpStream::connect(server.address())?);
+    let mut commands: Vec<u8> = keys.flat_map(|key| [b"mg ", &key[..], b" k v q\r\n"].concat()).collect();
+    commands.extend_from_slice(b"mn\r\n");
+    socket.get_mut().write_all(&commands)?;
+    let mut found = HashMap::new();
+    loop {
+        let mut head = String::new();
+        socket.read_line(&mut head)?;
+        let words: Vec<_> = head.split_ascii_whitespace().collect();
+        let ["VA", length, key] = words[..] else {
+            return if head == "MN\r\n" { Ok(found) } else { Err(head.into()) };
+        };
+        let mut value = vec![0; length.parse::<usize>()? + 2];
+        socket.read_exact(&mut value)?;
+        value.truncate(value.len() - 2);
+        found.insert(key[1..].into(), value);
+    }
+}
+
+/// Several batches to each server are in flight, and no fault is given up.
+pub(crate) fn patient() -> Options {
+    let mut options = small_chunks(3000);
+    options.retry_for = Duration::from_secs(20);
+    options
+}
+
+/// So many places from 1 below `end`, evenly.
+fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
+    (1..=places).map(move |place| end * place / (places + 1))
+}
+
+#[test]
+fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
+    let mut setup = Setup::start()?;
+    let (sent, _) = setup.load_undisturbed()?;
+    // What is asked first, the first header, a little of everything.
+    for place in (0..=16).chain(spread(sent, 20)) {
+        setup.assert_survives(&[Fault::CutSent(place)])?;
+    }
+    // The last `mn`, and what may be asked after it and may fail without harm.
+    for place in sent - 12..=sent {
+        setup.load(&[Fault::CutSent(place)])?;
+    }
+    setup.finish()
+}
+
+#[test]
+fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
+    let mut setup = Setup::start()?;
+    let (_, answered) = setup.load_undisturbed()?;
+    let middle = answered / 2;
+    for place in (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]) {
+        setup.assert_survives(&[Fault::CutAnswered(place)])?;
+    }
+    for place in answered - 4..=answered {
+        setup.load(&[Fault::CutAnswered(place)])?;
+    }
+    setup.finish()
+}
+
+#[test]
+fn a_connection_that_stalls_is_made_anew() -> Result {
+    let mut setup = Setup::start()?;
+    let (sent, answered) = setup.load_undisturbed()?;
+    setup.timeout = SHORT_TIMEOUT;
+    for place in [0, 2, sent / 3, sent / 2] {
+        setup.assert_survives(&[Fault::StallSent(place)])?;
+    }
+    for place in [0, 3, answered / 2 - 1, answered / 2] {
+        setup.assert_survives(&[Fault::StallAnswered(place)])?;
+    }
+    setup.finish()
+}
+
+#[test]
+fn faults_of_all_kinds_may_follow_each_other() -> Result {
+    let mut setup = Setup::start()?;
+    let (sent, answered) = setup.load_undisturbed()?;
+    setup.timeout = SHORT_TIMEOUT;
+    // Each strikes early, since the connections after it have less to do.
+    setup.assert_survives(&[
+        Fault::Refuse(Duration::from_millis(300)),
+        Fault::CutSent(sent / 4),
+        Fault::Say(answered / 2 - 80, b"CLIENT_ERROR bad data chunk\r\n".to_vec()),
+        Fault::StallSent(sent / 8),
+        Fault::CutAnswered(answered / 2 - 80),
+        Fault::Flood(4, b"HD\r\n".to_vec()),
+        Fault::StallAnswered(6),
+        Fault::CutSent(0),
+    ])?;
+    setup.finish()
+}
+
+#[test]
+fn garbage_for_an_answer_costs_a_connection() -> Result {
+    let mut setup = Setup::start()?;
+    let (_, answered) = setup.load_undisturbed()?;
+    setup.timeout = SHORT_TIMEOUT;
+    let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
+    for place in [0, 3, answered / 2 - 1, answered / 2] {
+        for words in [&random, &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"CLIENT_ERROR bad data chunk\r\n"] {
+            // At first it has a test of its own, below.
+            if place == 0 && words.starts_with(b"CLIENT_ERROR") {
+                continue;
+            }
+            setup.assert_survives(&[Fault::Say(place, words.to_vec())])?;
+        }
+        for words in [&random, &b"HD\r\n"[..], b"an endless line ", b"\n", b"NF "] {
+            setup.assert_survives(&[Fault::Flood(place, words.to_vec())])?;
+        }
+    }
+    setup.finish()
+}
+
+#[test]
+#[ignore = "it is taken for a missing password, which ends the load"]
+fn a_client_error_at_first_costs_a_connection() -> Result {
+    let mut setup = Setup::start()?;
+    setup.assert_survives(&[Fault::Say(0, b"CLIENT_ERROR bad command line format\r\n".to_vec())])?;
+    setup.finish()
+}
+
+#[test]
+#[ignore = "what is no line of stats is waited out, then told as a server that does not answer"]
+fn garbage_for_ever_is_given_up_and_told() -> Result {
+    let setup = Setup::start()?;
+    let garbage = Fault::Say(0, b"220 mail.example.org ESMTP\r\n".to_vec());
+    let proxy = setup.proxy(std::iter::repeat(garbage))?;
+    let started = Instant::now();
+    let mut options = patient();
+    options.timeout = SHORT_TIMEOUT;
+    options.retry_for = Duration::from_millis(400);
+    let stopped = setup.loader(&proxy, options)?.load(Files::new(0)?.inputs(), |event| match event {
+        Event::FileFinished(file) => Err(file.name.into()),
+        _ => Ok(()),
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    let Error::Server { address, retries, source, .. } = &stopped.error else { return Err(stopped.into()) };
+    assert_eq!(*address, proxy.address());
+    assert_eq!(source.to_string(), "unexpected answer '220 mail.example.org ESMTP'");
+    assert!(*retries > 2, "{retries}");
+    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    Ok(())
+}
+
+/// The whole of the answers takes longer than the timeout, but never does nothing come for so long.
+#[test]
+fn answers_may_come_as_slowly_as_they_like() -> Result {
+    let mut setup = Setup::start()?;
+    let (_, answered) = setup.load_undisturbed()?;
+    setup.timeout = Duration::from_millis(600);
+    let pause = 2 * setup.timeout / u32::try_from(answered)?;
+    let outcome = setup.load(&[Fault::Slow(pause)])?;
+    assert_eq!(outcome.retries(), 0);
+    assert!(outcome.report.duration > setup.timeout, "{:?}", outcome.report.duration);
+    setup.finish()
+}
+
+/// A far server costs round trips only at the beginning and the end, not for every batch.
+#[test]
+fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
+    let setup = Setup::start()?;
+    let proxy = setup.proxy(std::iter::repeat(Fault::Delay(Duration::from_millis(5))))?;
+    let text = Sample::new(5).with(0.3, 0.0).text(2500);
+    let mut model = Model::new();
+    model.load(&text);
+    let report = setup.loader(&proxy, patient())?.load([input("far", text)], ignore)?;
+    setup.servers.assert_hold(&model)?;
+    let ServerReport { batches, retries, .. } = report.servers[BEHIND];
+    assert!(batches > 200 && retries == 0, "{batches} batches, {retries} retries");
+    assert!(report.duration < Duration::from_secs(1), "{:?}, not {batches} times 10 ms", report.duration);
+    Ok(())
+}
+
+/// The server refuses a few values, which makes the loader send their batches again; that breaks, too.
+#[test]
+fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
+    let servers = Servers::start(&["-I", "8k", "-o", "slab_chunk_max=4096"])?;
+    let large = vec!["4294967295"; 2000].join(",");
+    let mut model = Model::new();
+    let mut loads = 0;
+    let mut load = |faults: Vec<Fault>| -> Result<(usize, usize, u64)> {
+        loads += 1;
+        let mut text = String::new();
+        for number in 0..90 {
+            let apps = if number % 30 == 20 { &large } else { "1" };
+            text += &format!("gaid\t{loads:03}key{}\t{number}\t0\t{apps}\n", number % 7);
+        }
+        // What is refused leaves nothing under its key, and here a later line follows.
+        text.lines().filter(|line| line.len() < 1000).for_each(|line| model.load(line.as_bytes()));
+        let proxy = Proxy::start(&servers.0[BEHIND].address(), faults.clone())?;
+        let mut options = patient();
+        options.chunk_bytes = 100;
+        let report = loader(&servers, &proxy, options)?.load([input("refused", text)], ignore)?;
+        assert_eq!(report.counts.loaded, 87, "{faults:?}");
+        assert_eq!(report.counts.rejected[&Reject::Server], 3, "{faults:?}");
+        Ok((proxy.sent(), proxy.answered(), report.servers[BEHIND].retries))
+    };
+    let (sent, answered, _) = load(Vec::new())?;
+    // How much is sent again depends on how much was on its way, so a fault may come too late to strike.
+    let mut retries = 0;
+    for place in spread(sent, 20) {
+        retries += load(vec![Fault::CutSent(place)])?.2;
+    }
+    for place in (0..12).map(|step| answered / 2 - 60 + 10 * step) {
+        retries += load(vec![Fault::CutAnswered(place)])?.2;
+    }
+    assert!(retries > 20, "{retries}");
+    servers.assert_hold(&model)
+}
