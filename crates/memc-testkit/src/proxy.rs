@@ -291,6 +291,10 @@ impl Flow<'_> {
                 let until = Instant::now() + *time;
                 (&mut &*self.from).read_to_end(&mut held)?;
                 self.shared.sleep(until.saturating_duration_since(Instant::now()));
+                // A reset that comes after an orderly close takes back what is still on its way.
+                if let Some(reset) = self.from.take_error()? {
+                    return Err(reset);
+                }
                 return self.write(&held);
             }
             // Not before the server would have said something.

@@ -104,7 +104,6 @@ fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
 /// A connection that has timed out may still carry sets: what was sent before must not come after what is
 /// sent on the next connection.
 #[test]
-#[ignore = "they do: a connection that is given up must be reset, not closed"]
 fn sets_of_a_connection_that_was_given_up_do_not_arrive_late() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy([Fault::Hold(8000, Duration::from_millis(1500))])?;
