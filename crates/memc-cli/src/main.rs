@@ -121,7 +121,7 @@ fn run(args: &Args) -> Result<ExitCode> {
     if report.unfinished.is_some() {
         rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
     }
-    all_well &= messages::run(&report, done, files.len());
+    all_well &= messages::run(&report, done, &files);
     let error = error.map(|error| messages::stopped(error, &args.routes));
     if let Some(code) = watch.exit_code() {
         if let Some(error) = error

@@ -65,6 +65,11 @@ fn rejects(file: &FileReport) {
 /// nothing is lost by it.
 pub(crate) fn restarted(address: &str, done: &[PathBuf]) -> bool {
     log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
+    lost(address, done)
+}
+
+/// Logs which files have lost their records on a server; true if there are none.
+fn lost(address: &str, done: &[PathBuf]) -> bool {
     if !done.is_empty() {
         let names: Vec<_> = done.iter().map(|path| path.display().to_string()).collect();
         log::error!(
@@ -94,8 +99,9 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
     }
 }
 
-/// Logs what became of the run, with `done` of `files` files done; true if no server has lost records.
-pub(crate) fn run(report: &RunReport, done: usize, files: usize) -> bool {
+/// Logs what became of the run, with the first `done` of `files` done; true if no server has lost records.
+pub(crate) fn run(report: &RunReport, done: usize, files: &[PathBuf]) -> bool {
+    let mut all_well = true;
     if let Some(file) = &report.unfinished {
         rejects(file);
     }
@@ -103,7 +109,12 @@ pub(crate) fn run(report: &RunReport, done: usize, files: usize) -> bool {
         if server.retries > 0 {
             log::warn!("{}: {} retries", server.address, server.retries);
         }
+        if server.gone {
+            log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
+            all_well &= lost(&server.address, &files[..done]);
+        }
         if server.thrown_away > 0 {
+            all_well = false;
             log::warn!(
                 "{}: full: it has thrown away {} records to make room; give it more than its {} MiB (memcached -m)",
                 server.address,
@@ -114,10 +125,11 @@ pub(crate) fn run(report: &RunReport, done: usize, files: usize) -> bool {
     }
     let (loaded, rejected) = (report.counts.loaded, report.counts.rejected_total());
     log::info!(
-        "{done} of {files} files done: {loaded} records, {rejected} rejected, {}",
+        "{done} of {} files done: {loaded} records, {rejected} rejected, {}",
+        files.len(),
         pace(loaded, report.duration)
     );
-    report.servers.iter().all(|server| server.thrown_away == 0)
+    all_well
 }
 
 fn pace(records: u64, duration: Duration) -> String {

@@ -62,8 +62,8 @@ impl Connection {
 
     /// What the server says of itself now; no batch may be under way.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
-        let answer = self.ask(b"stats\r\n")?;
-        if answer.starts_with(b"CLIENT_ERROR") {
+        let answer = self.ask(b"stats\r\n").inspect_err(|_| self.broken = true)?;
+        if answer.starts_with(b"CLIENT_ERROR unauth") {
             let text = "it asks for a user and a password: give user:password@host:port";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
@@ -80,6 +80,9 @@ impl Connection {
         if answer == b"STORED\r\n" {
             return Ok(());
         }
+        if !answer.starts_with(b"CLIENT_ERROR auth") {
+            return Err(unexpected(answer.trim_ascii_end()));
+        }
         let text = format!("it does not accept user '{}' with the given password", credentials.user);
         Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
     }
@@ -89,7 +92,7 @@ impl Connection {
         self.write_all(command)?;
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
-        while !is_complete(&answer) {
+        while !is_complete(&answer)? {
             if answer.len() > MAX_ANSWER_TO_COMMAND_BYTES {
                 return Err(unexpected(&answer));
             }
@@ -131,6 +134,11 @@ impl Connection {
     /// Ends it after an error; see [`Stream::retire`].
     pub(crate) fn retire(self) {
         self.stream.retire(self.timeout);
+    }
+
+    /// The answers to the oldest batch, if all of them have arrived already.
+    pub(crate) fn next_acknowledged(&mut self) -> Option<Vec<Answer>> {
+        self.answers.next_closed()
     }
 
     /// Whether an error has left it in a state in which it can't be used any more.
@@ -257,13 +265,15 @@ impl AnswerReader {
     }
 }
 
-/// Whether the answer to a command of the plain protocol has come to its last line.
-fn is_complete(answer: &[u8]) -> bool {
-    let Some(lines) = answer.strip_suffix(b"\r\n") else { return false };
+/// Whether the answer to `stats`, or to a set, has come to its last line; an error if it is neither's.
+fn is_complete(answer: &[u8]) -> io::Result<bool> {
+    let Some(lines) = answer.strip_suffix(b"\r\n") else { return Ok(false) };
     let last = lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-    matches!(last, b"END" | b"STORED" | b"ERROR")
-        || last.starts_with(b"CLIENT_ERROR")
-        || last.starts_with(b"SERVER_ERROR")
+    if last.starts_with(b"STAT ") {
+        return Ok(false);
+    }
+    let ends = [&b"END"[..], b"STORED", b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"];
+    if ends.iter().any(|end| last.starts_with(end)) { Ok(true) } else { Err(unexpected(last)) }
 }
 
 fn closed() -> io::Error {

@@ -107,6 +107,8 @@ pub struct ServerReport {
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
+    /// Whether it was another process at the end of the run, or none: all that it acknowledged is lost.
+    pub gone: bool,
     /// Records, of whatever origin, that the server removed during the run to make room, without a word.
     pub thrown_away: u64,
     /// The server's memory limit; 0 if it was not asked.
@@ -125,6 +127,7 @@ impl ServerReport {
         self.records += other.records;
         self.batches += other.batches;
         self.retries += other.retries;
+        self.gone |= other.gone;
         self.thrown_away += other.thrown_away;
         self.memory_limit_bytes = self.memory_limit_bytes.max(other.memory_limit_bytes);
     }

@@ -72,6 +72,7 @@ impl<'a> Sender<'a> {
         let mut window = Window::default();
         while self.refill(&mut window) && !self.ledger.is_stopped() {
             if let Err(error) = self.advance(&mut window, &mut report) {
+                self.collect_acknowledged(&mut window, &mut report);
                 // What was not acknowledged is written again, on a connection that owes no answers.
                 window.give_up_connection();
                 self.back_off(&mut window, error, &mut report);
@@ -124,6 +125,22 @@ impl<'a> Sender<'a> {
         }
         self.finish(window, &answers, report);
         Ok(())
+    }
+
+    /// Finishes what was acknowledged before the connection failed, so that a connection that fails often
+    /// still gets on.
+    fn collect_acknowledged(&self, window: &mut Window, report: &mut ServerReport) {
+        while window.written > 0 {
+            let acknowledged = match window.batches.front() {
+                Some(batch) if batch.is_empty() => true,
+                Some(_) => window.next_acknowledged(),
+                None => false,
+            };
+            if !acknowledged {
+                break;
+            }
+            self.finish(window, &[], report);
+        }
     }
 
     /// The first batch is acknowledged: reports on it and frees its buffer.
@@ -181,6 +198,12 @@ impl<'a> Sender<'a> {
 }
 
 impl Window {
+    /// Whether the acknowledgment of the first batch, without a refusal, has arrived already.
+    fn next_acknowledged(&mut self) -> bool {
+        let Some(Ok(connection)) = self.connection.as_deref_mut() else { return false };
+        connection.next_acknowledged().is_some_and(|answers| answers.is_empty())
+    }
+
     fn give_up_connection(&mut self) {
         if let Some(mut pooled) = self.connection.take()
             && let Ok(connection) = std::mem::replace(&mut *pooled, Err(io::ErrorKind::NotConnected.into()))
@@ -198,10 +221,11 @@ impl Window {
         else {
             return Ok(Vec::new());
         };
-        for _ in self.batches.range(1..self.written).filter(|batch| !batch.is_empty()) {
+        // From here on the answers that arrive are not those that the window waits for.
+        let written = std::mem::take(&mut self.written);
+        for _ in self.batches.range(1..written).filter(|batch| !batch.is_empty()) {
             connection.acknowledge()?;
         }
-        self.written = 0;
         connection.send(&first.answered_commands(), first.len())?;
         let answers = connection.acknowledge()?;
         if answers.len() != first.len() {

@@ -53,18 +53,23 @@ impl Server {
         restarted
     }
 
-    /// Asks the server, if it was in use, how many records it has thrown away since then.
+    /// Asks the server, if it was in use, whether it still is the same and what it has thrown away since.
     pub(crate) fn report_memory(&self, report: &mut ServerReport) {
         let Some(known) = *self.known() else { return };
-        let stats = self.connect().and_then(|mut attempt| match &mut *attempt {
+        // The pooled connection may have been closed in the meantime; a second one is new.
+        match self.stats().or_else(|_| self.stats()) {
+            Ok(stats) if stats.process() == known.process() => {
+                report.thrown_away = stats.thrown_away.saturating_sub(known.thrown_away);
+                report.memory_limit_bytes = stats.memory_limit_bytes;
+            }
+            _ => report.gone = true,
+        }
+    }
+
+    fn stats(&self) -> io::Result<ServerStats> {
+        match &mut *self.connect()? {
             Ok(connection) => connection.stats(),
             Err(_) => Err(io::ErrorKind::NotConnected.into()),
-        });
-        if let Ok(stats) = stats
-            && stats.process() == known.process()
-        {
-            report.thrown_away = stats.thrown_away.saturating_sub(known.thrown_away);
-            report.memory_limit_bytes = stats.memory_limit_bytes;
         }
     }
 

@@ -83,17 +83,6 @@ impl Memcached {
         self.process.wait().map(drop)
     }
 
-    /// Stops it from running for a while, or lets it go on; its connections stay.
-    ///
-    /// # Errors
-    ///
-    /// If there is no `kill` command, or no process.
-    pub fn freeze(&self, frozen: bool) -> io::Result<()> {
-        let signal = if frozen { "-STOP" } else { "-CONT" };
-        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status()?;
-        if status.success() { Ok(()) } else { Err(io::Error::other("cannot signal memcached")) }
-    }
-
     /// Starts it again on the same port, empty.
     ///
     /// # Errors

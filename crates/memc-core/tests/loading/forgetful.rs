@@ -59,33 +59,6 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     servers.into_inner()?.assert_hold(&all)
 }
 
-/// What it has received on the connections that were given up meanwhile must not come after what it gets on
-/// those that follow.
-#[test]
-fn a_server_that_is_frozen_and_goes_on_ends_with_the_newest_records() -> Result {
-    let servers = Servers::start(&[])?;
-    let mut options = small_chunks(3000);
-    options.timeout = std::time::Duration::from_millis(100);
-    options.retry_for = std::time::Duration::from_secs(20);
-    let loader = servers.loader(options)?;
-    let mut sample = Sample::new(2).with(0.5, 0.0);
-    let texts: Vec<_> = (0..10).map(|_| sample.text(2000)).collect();
-    let mut model = Model::new();
-    texts.iter().for_each(|text| model.load(text));
-    let inputs: Vec<_> =
-        texts.into_iter().enumerate().map(|(at, text)| input(&at.to_string(), text)).collect();
-    let report = loader.load(inputs, |event| {
-        if let Event::FileFinished(_) = event {
-            servers.0[2].freeze(true)?;
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            servers.0[2].freeze(false)?;
-        }
-        Ok(())
-    })?;
-    assert!(report.servers[2].retries > 0, "it was not frozen long enough");
-    servers.assert_hold(&model)
-}
-
 #[test]
 fn an_input_that_can_be_read_only_once_cannot_be_begun_anew() -> Result {
     let servers = Mutex::new(Servers::start(&[])?);
@@ -104,6 +77,26 @@ fn an_input_that_can_be_read_only_once_cannot_be_begun_anew() -> Result {
     let stopped = stopped.err().ok_or("it must stop")?;
     let source = std::error::Error::source(&stopped).map(ToString::to_string);
     assert_eq!(source.as_deref(), Some("it can be read only once"));
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_gone_at_the_end_is_told() -> Result {
+    let servers = Mutex::new(Servers::start(&[])?);
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
+    let report = loader.load([input("file", Sample::new(5).text(2000))], |event| {
+        if let Event::FileFinished(_) = event {
+            let mut servers = servers.lock().map_err(|_| "poisoned")?;
+            servers.0[1].kill()?;
+            servers.0[2].kill()?;
+            servers.0[2].restart()?;
+        }
+        Ok(())
+    })?;
+    assert_eq!(
+        report.servers.iter().map(|server| server.gone).collect::<Vec<_>>(),
+        [false, true, true, false]
+    );
     Ok(())
 }
 
