@@ -44,8 +44,8 @@ impl Default for Options {
 
 /// Asks a running load, from another thread or a signal handler, to come to an end soon.
 ///
-/// No new chunk is begun, those in flight are finished, and the load returns [`Error::Requested`](crate::Error::Requested). A server
-/// that fails then is not tried again.
+/// No new chunk is begun, those in flight are finished, and the load returns
+/// [`Error::Requested`](crate::Error::Requested). A server that fails then is not tried again.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
