@@ -101,7 +101,8 @@ impl<E: Encode> Loader<E> {
                 (server, report)
             };
             pass.run(backlog, on_event, Some(connections), serve);
-            if !matches!(pass.error, Some(Error::Server { .. })) {
+            // Asked once, at the end of the last pass: what was thrown away counts from the first connection.
+            if !matches!(pass.error, Some(Error::Server { .. } | Error::Restarted { .. })) {
                 for (server, report) in servers.iter().zip(&mut pass.report.servers) {
                     server.report_memory(report);
                 }
