@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,9 +70,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
 
-    /// Threads that parse and serialize [default: one for each core]
+    /// Threads that parse and serialize, beside the one that inflates [default: one for each further core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
+    threads: Option<u16>,
 
     /// Connections to each server
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -109,6 +110,12 @@ impl Args {
         let mut args = Self::try_parse_from(words)?;
         args.routes = args.read_routes().map_err(|(kind, text)| Self::command().error(kind, text))?;
         Ok(args)
+    }
+
+    /// Threads that parse and serialize.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
     }
 
     /// Addresses are read here and not by clap, whose messages would show a password.

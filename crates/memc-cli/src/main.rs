@@ -76,10 +76,8 @@ fn run(args: &Args) -> Result<ExitCode> {
     options.timeout = args.timeout;
     options.retry_for = args.retry_for;
     options.keep_rejected = args.rejects.is_some();
-    if let Some(threads) = args.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
-        pool.build_global().context("cannot start the threads")?;
-    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
+    pool.build_global().context("cannot start the threads")?;
     let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
     let watch = signals::Watch::start(loader.stop_handle())?;
 

@@ -1,4 +1,4 @@
-//! The one numbered stream of chunks through all inputs that the workers share.
+//! The one numbered stream of chunks through all inputs, for the workers to share.
 
 use std::io;
 

@@ -121,11 +121,24 @@ impl<'a, E: Encode> Pass<'a, E> {
             scope.spawn(|| tell(received, on_event, &ledger));
             // Also when a worker panics, the threads must come to their end for the scope to be left.
             let _closing = OnDrop(|| ledger.close_events());
+            // The reader has a thread of its own, since inflating is most of the work and can be done by one only:
+            // it goes on while the workers wait for a core. The ledger bounds how far it gets ahead of them.
+            let (hand_on, chunks) = mpsc::channel();
+            let mut reading = Chunks::new(backlog, &ledger, &texts, options, self.stop);
+            let reader = scope.spawn(move || reading.all(|chunk| hand_on.send(chunk).is_ok()));
             {
-                let _closing = OnDrop(|| turns.iter().for_each(Turns::close));
-                Chunks::new(backlog, &ledger, &texts, options, self.stop)
-                    .par_bridge()
-                    .for_each_init(|| Worker::new(&shared, self.encoder.clone()), Worker::work);
+                let _closing = OnDrop(|| {
+                    turns.iter().for_each(Turns::close);
+                    if std::thread::panicking() {
+                        // The chunk of this worker will never be finished: the reader must not wait for it.
+                        ledger.stop(Error::Requested);
+                    }
+                });
+                let workers = || Worker::new(&shared, self.encoder.clone());
+                chunks.into_iter().par_bridge().for_each_init(workers, Worker::work);
+            }
+            if let Err(panic) = reader.join() {
+                std::panic::resume_unwind(panic);
             }
             let mut servers: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
             for lane in serving {
