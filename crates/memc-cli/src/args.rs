@@ -57,12 +57,15 @@ pub(crate) struct Args {
     )]
     pub(crate) max_error_rate: f64,
 
-    /// Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
-    ///
-    /// With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A
-    /// password is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine
-    /// can see it.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33013", help_heading = "Servers")]
+    /// Server for idfa records
+    #[arg(
+        long,
+        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
+        long_help = LONG_HELP_ON_SERVERS,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33013",
+        help_heading = "Servers"
+    )]
     idfa: String,
 
     /// Server for gaid records
@@ -79,7 +82,7 @@ pub(crate) struct Args {
 
     /// Server for records of a further device type (may be given more than once)
     ///
-    /// The variable MEMC_LOAD_ROUTE takes several, with spaces between.
+    /// The variable `MEMC_LOAD_ROUTE` takes several, with spaces between.
     #[arg(long, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
@@ -152,7 +155,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Write the run's figures to this file, for the textfile collector of Prometheus' node_exporter
+    /// Write the run's figures to this file, for the textfile collector of Prometheus
     ///
     /// Its name should end in .prom. An older file is replaced in one step. A dry run writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
@@ -169,6 +172,13 @@ pub(crate) struct Args {
 
 /// What `--version` says after the name: the version, with the commit and its date as far as known.
 pub(crate) const VERSION: &str = env!("MEMC_LOAD_VERSION");
+
+/// What `--help` says of the first server.
+const LONG_HELP_ON_SERVERS: &str = "\
+Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
+
+With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
+is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
 
 /// When to show how far the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

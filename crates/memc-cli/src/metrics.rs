@@ -1,4 +1,4 @@
-//! The figures of `--metrics`, in Prometheus' text format, for node_exporter's textfile collector.
+//! The figures of `--metrics`, in the text format of Prometheus, for its textfile collector.
 
 use std::fmt::{Display, Write};
 
