@@ -12,7 +12,7 @@ use crate::args::Args;
 use crate::summary::{End, Summary};
 use crate::{files, metrics, report};
 
-/// Checks before a long run that [`write`] can be expected to work after it.
+/// Checks before a long run that [`write()`] can be expected to work after it.
 pub(crate) fn check(args: &Args) -> Result<()> {
     each(args, |_, path| can_replace(path))
 }
