@@ -24,14 +24,14 @@ fn archived_commit() -> Option<String> {
 
 /// Short hash and date of the commit that is checked out; looked up again when another one is.
 fn checked_out_commit() -> Option<String> {
-    // The repository around a copy of this source may be quite another one.
-    git(&["ls-files", "--error-unmatch", "build.rs"])?;
     for name in ["HEAD", "logs/HEAD"] {
         // Cargo would run this for every build if one of them were missing.
         if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");
         }
     }
+    // The repository around a copy of this source may be quite another one.
+    git(&["ls-files", "--error-unmatch", "build.rs"])?;
     git(&["log", "-1", "--format=%h %cs"])
 }
 
