@@ -7,88 +7,187 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap_complete::Shell;
 use memc_core::Address;
 
-use crate::files;
+use crate::{files, manual};
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
 /// Every line becomes a protobuf message under `type:id`, on the server of its device type. A file that is
-/// done is renamed with a leading dot, in chronological order. Exit codes: 0 done, 1 stopped early (run it
-/// again), 2 wrong usage, 3 done but a file was over the error rate, 130 or 143 stopped by SIGINT or SIGTERM.
+/// done is renamed with a leading dot, in chronological order. Whatever ends a run, the next one goes on
+/// from there.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "memc-load", version)]
+#[command(name = "memc-load", version = VERSION)]
+#[command(after_help = manual::short_end(), after_long_help = manual::long_end())]
 pub(crate) struct Args {
-    /// Load the files that match this pattern, in the order of their names
-    #[arg(long, default_value = "/data/appsinstalled/*.tsv.gz", value_parser = files::check_pattern)]
-    pub(crate) pattern: String,
-
     /// Log every record instead of sending it, and rename nothing
     #[arg(long)]
     pub(crate) dry: bool,
-
-    /// Append the log to this file [default: standard error]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
 
     /// Check the serialization on two sample lines, then exit
     #[arg(short, long)]
     pub(crate) test: bool,
 
+    /// Load the files that match this pattern, in the order of their names
+    ///
+    /// Quote it, so that the shell leaves it alone. `**` stands for any folders. Names with a leading dot
+    /// never match.
+    #[arg(
+        long,
+        default_value = "/data/appsinstalled/*.tsv.gz",
+        value_parser = files::check_pattern,
+        help_heading = "Files"
+    )]
+    pub(crate) pattern: String,
+
+    /// A file with fewer rejected lines than this for each loaded one counts as a success
+    ///
+    /// Another one is done all the same, but the log says so and the exit code is 3.
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "0.01",
+        value_parser = rate,
+        allow_negative_numbers = true,
+        help_heading = "Files"
+    )]
+    pub(crate) max_error_rate: f64,
+
     /// Server for idfa records
     #[arg(
         long,
         help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
+        long_help = LONG_HELP_ON_SERVERS,
         value_name = "ADDR",
-        default_value = "127.0.0.1:33013"
+        default_value = "127.0.0.1:33013",
+        help_heading = "Servers"
     )]
     idfa: String,
 
     /// Server for gaid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014", help_heading = "Servers")]
     gaid: String,
 
     /// Server for adid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015", help_heading = "Servers")]
     adid: String,
 
     /// Server for dvid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016", help_heading = "Servers")]
     dvid: String,
 
     /// Server for records of a further device type (may be given more than once)
-    #[arg(long, value_name = "TYPE=ADDR")]
+    ///
+    /// The variable `MEMC_LOAD_ROUTE` takes several, with spaces between.
+    #[arg(long, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
     /// The device types with their servers: the script's four, then the further ones.
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
 
-    /// Append every rejected line to this file, after its file, line number and reason, with tabs between
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rejects: Option<PathBuf>,
-
-    /// Threads that parse and serialize, beside the one that inflates [default: one for each further core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-
-    /// Connections to each server
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) connections: u32,
-
     /// How long to wait for a server to accept a connection, and to move any byte after that
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5s",
+        value_parser = duration,
+        help_heading = "Servers"
+    )]
     pub(crate) timeout: Duration,
 
     /// How long to go on trying a server that does not acknowledge anything
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = humantime::parse_duration,
+        help_heading = "Servers"
+    )]
     pub(crate) retry_for: Duration,
 
-    /// A file with fewer rejected lines than this for each loaded one counts as a success
-    #[arg(long, value_name = "RATE", default_value = "0.01", value_parser = rate, allow_negative_numbers = true)]
-    pub(crate) max_error_rate: f64,
+    /// Threads that parse and serialize [default: cores less one, which inflates]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        help_heading = "Speed"
+    )]
+    threads: Option<u16>,
+
+    /// Connections to each server
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=64),
+        help_heading = "Speed"
+    )]
+    pub(crate) connections: u32,
+
+    /// Append the log to this file [default: standard error]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Show how far the run is: auto, if standard error is a terminal, or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub(crate) progress: ShowProgress,
+
+    /// Append every rejected line to this file
+    ///
+    /// After its file, line number and reason, with tabs between.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) rejects: Option<PathBuf>,
+
+    /// Write what the run came to, however it ends, to this file as JSON
+    ///
+    /// docs/report.md says what is in it. An older file is replaced in one step.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write the run's figures to this file, for the textfile collector of Prometheus
+    ///
+    /// Its name should end in .prom. An older file is replaced in one step. A dry run writes none.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) metrics: Option<PathBuf>,
+
+    /// Print the manual page, for packages
+    #[arg(long, hide = true)]
+    pub(crate) print_man: bool,
+
+    /// Print the completions for a shell, for packages
+    #[arg(long, value_name = "SHELL", hide = true)]
+    pub(crate) print_completions: Option<Shell>,
+}
+
+/// What `--version` says after the name: the version, with the commit and its date as far as known.
+pub(crate) const VERSION: &str = env!("MEMC_LOAD_VERSION");
+
+/// What `--help` says of the first server.
+const LONG_HELP_ON_SERVERS: &str = "\
+Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
+
+With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
+is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
+
+/// When to show how far the run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowProgress {
+    /// If standard error is a terminal.
+    Auto,
+    /// Not at all.
+    Never,
 }
 
 /// A device type with its server.
@@ -107,8 +206,10 @@ impl Args {
     fn from_words<T: Into<OsString> + Clone>(
         words: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
-        let mut args = Self::try_parse_from(words)?;
-        args.routes = args.read_routes().map_err(|(kind, text)| Self::command().error(kind, text))?;
+        let matches = command().try_get_matches_from(words)?;
+        let mut args = Self::from_arg_matches(&matches)?;
+        args.split_routes(&matches);
+        args.routes = args.read_routes().map_err(|(kind, text)| command().error(kind, text))?;
         Ok(args)
     }
 
@@ -116,6 +217,14 @@ impl Args {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
+    }
+
+    /// An option can be repeated, a variable cannot: it has all further servers in it.
+    fn split_routes(&mut self, matches: &ArgMatches) {
+        if matches.value_source("route") == Some(ValueSource::EnvVariable) {
+            let routes = self.route.iter().flat_map(|routes| routes.split_whitespace());
+            self.route = routes.map(str::to_owned).collect();
+        }
     }
 
     /// Addresses are read here and not by clap, whose messages would show a password.
@@ -145,6 +254,21 @@ impl Args {
     }
 }
 
+/// The definition of the command line: every option can also be given as a variable, `MEMC_LOAD_` and its
+/// name in capitals.
+pub(crate) fn command() -> Command {
+    Args::command().mut_args(|arg| match arg.get_long() {
+        Some(long) if !arg.is_hide_set() => {
+            let variable = format!("MEMC_LOAD_{}", long.to_uppercase().replace('-', "_"));
+            let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
+            // Help must not show what they are set to: it may be a password. A sentence at its end names them.
+            let arg = arg.env(variable).hide_env(true);
+            if is_flag { arg.value_parser(BoolishValueParser::new()) } else { arg }
+        }
+        _ => arg,
+    })
+}
+
 /// The options as the first line of the log tells them.
 impl fmt::Display for Args {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,8 +279,11 @@ impl fmt::Display for Args {
         for route in &self.routes {
             write!(out, " {}={}", route.device_type, route.server)?;
         }
-        if let Some(rejects) = &self.rejects {
-            write!(out, " rejects={}", rejects.display())?;
+        let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
+        for (name, path) in outputs {
+            if let Some(path) = path {
+                write!(out, " {name}={}", path.display())?;
+            }
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
@@ -215,7 +342,17 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Args::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_is_a_variable_and_none_shows_its_value() {
+        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+            let name = arg.get_id().as_str().to_uppercase();
+            assert_eq!(variable, Some(format!("MEMC_LOAD_{name}")));
+            assert!(arg.is_hide_env_set(), "{name}");
+        }
     }
 
     #[test]

@@ -6,13 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use env_logger::{Builder, Target};
+use indicatif::ProgressBar;
 use jiff::Zoned;
 use log::{Level, LevelFilter};
 
-/// Logs from `level` on to the end of `file`, or to standard error, in local time.
-pub(crate) fn start(file: Option<&Path>, level: LevelFilter) -> Result<()> {
+use crate::progress::AboveBar;
+
+/// Logs from `level` on to the end of `file`, or to standard error above the bar, in local time.
+pub(crate) fn start(file: Option<&Path>, level: LevelFilter, bar: &ProgressBar) -> Result<()> {
     let target = match file {
-        None => Target::Stderr,
+        None if bar.is_hidden() => Target::Stderr,
+        None => Target::Pipe(Box::new(AboveBar(bar.clone()))),
         Some(path) => {
             let file = File::options().append(true).create(true).open(path);
             Target::Pipe(Box::new(

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memc_core::{Address, DryRecord, Error, FileReport, RunReport, UserApps};
+use memc_core::{Address, DryRecord, Error, FileReport, UserApps};
 use prost::Message;
 
 use crate::args::Route;
+use crate::summary::{Summary, is_acceptable};
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
@@ -30,20 +31,18 @@ fn float(value: f64) -> String {
     format!("{value:?}").to_lowercase()
 }
 
-/// Logs what became of a file; true if its error rate is acceptable.
-pub(crate) fn file(file: &FileReport, max_error_rate: f64) -> bool {
+/// Logs what became of a file.
+pub(crate) fn file(file: &FileReport, max_error_rate: f64) {
     rejects(file);
     let counts = &file.counts;
     let (loaded, rejected) = (counts.loaded, counts.rejected_total());
     log::info!("{}: {loaded} records, {rejected} rejected, {}", file.name, pace(loaded, file.duration));
     let rate = counts.error_rate();
-    let acceptable = rejected == 0 || rate < max_error_rate;
-    if acceptable {
+    if is_acceptable(counts, max_error_rate) {
         log::info!("Acceptable error rate ({rate}). Successful load");
     } else {
         log::error!("High error rate ({rate} > {max_error_rate}). Failed load");
     }
-    acceptable
 }
 
 /// Logs the first rejected lines of each reason, then how many there are.
@@ -57,27 +56,29 @@ fn rejects(file: &FileReport) {
         log::warn!("{}: rejected lines by reason: {}", file.name, reasons.join(", "));
     }
     if file.counts.dropped > 0 {
-        log::warn!("{}: {} app ids that are no number left out of records", file.name, file.counts.dropped);
+        log::warn!(
+            "{}: {} app ids are no numbers and were left out of their records",
+            file.name,
+            file.counts.dropped
+        );
     }
 }
 
-/// Logs that a server has forgotten what it held, `done` being the files of this run that are done; true if
-/// nothing is lost by it.
-pub(crate) fn restarted(address: &str, done: &[PathBuf]) -> bool {
+/// Logs that a server has forgotten what it held, `done` being the files of this run that are done.
+pub(crate) fn restarted(address: &str, done: &[PathBuf]) {
     log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
-    lost(address, done)
+    lost(address, done);
 }
 
-/// Logs which files have lost their records on a server; true if there are none.
-fn lost(address: &str, done: &[PathBuf]) -> bool {
+/// Logs which files have lost their records on a server, if any.
+fn lost(address: &str, done: &[PathBuf]) {
     if !done.is_empty() {
         let names: Vec<_> = done.iter().map(|path| path.display().to_string()).collect();
         log::error!(
-            "{address}: lost its records of {}: take the dot off these names and load them again, then all later ones",
+            "{address}: lost its records of {}: take the dot off these names and off all later ones, then run again",
             names.join(", ")
         );
     }
-    done.is_empty()
 }
 
 /// What stopped a run, with the option that set a server at fault.
@@ -86,8 +87,8 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
         Error::Server { address, .. } => routes.iter().find(|route| route.server.to_string() == *address),
         _ => None,
     };
-    match fault {
-        Some(route) => {
+    match (fault, error) {
+        (Some(route), error) => {
             let option = format!(
                 "the server of '{}' records is at fault (option {})",
                 route.device_type,
@@ -95,26 +96,31 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
             );
             anyhow::Error::new(error).context(option)
         }
-        None => anyhow::Error::new(error),
+        // That is our own handling of an event, which says all there is to say.
+        (None, Error::Caller { source }) => anyhow::Error::from_boxed(source),
+        (None, error) => anyhow::Error::new(error),
     }
 }
 
-/// Logs what became of the run, with the first `done` of `files` done; true if no server has lost records.
-pub(crate) fn run(report: &RunReport, done: usize, files: &[PathBuf]) -> bool {
-    let mut all_well = true;
-    if let Some(file) = &report.unfinished {
+/// Logs what became of the run.
+pub(crate) fn run(summary: &Summary, stopped: bool) {
+    let run = &summary.run;
+    if let Some(file) = &run.unfinished {
         rejects(file);
     }
-    for server in &report.servers {
+    for server in &run.servers {
         if server.retries > 0 {
-            log::warn!("{}: {} retries", server.address, server.retries);
+            log::warn!(
+                "{}: {} retries, since it was away or a connection broke",
+                server.address,
+                server.retries
+            );
         }
         if server.gone {
             log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
-            all_well &= lost(&server.address, &files[..done]);
+            lost(&server.address, summary.done_paths());
         }
         if server.thrown_away > 0 {
-            all_well = false;
             log::warn!(
                 "{}: full: it has thrown away {} records to make room; give it more than its {} MiB (memcached -m)",
                 server.address,
@@ -123,20 +129,30 @@ pub(crate) fn run(report: &RunReport, done: usize, files: &[PathBuf]) -> bool {
             );
         }
     }
-    let (loaded, rejected) = (report.counts.loaded, report.counts.rejected_total());
+    let (loaded, rejected) = (run.counts.loaded, run.counts.rejected_total());
     log::info!(
-        "{done} of {} files done: {loaded} records, {rejected} rejected, {}",
-        files.len(),
-        pace(loaded, report.duration)
+        "{} of {} files done: {loaded} records, {rejected} rejected, {}",
+        summary.done.len(),
+        summary.files.len(),
+        pace(loaded, run.duration)
     );
-    all_well
+    if stopped {
+        let left = summary.files.len() - summary.done.len();
+        log::warn!(
+            "Stopped early, {left} files keep their names: mend what the next line tells, then run again"
+        );
+    }
 }
 
 fn pace(records: u64, duration: Duration) -> String {
-    let seconds = duration.as_secs_f64();
+    format!("{:.2} s, {:.0} records/s", duration.as_secs_f64(), records_per_second(records, duration))
+}
+
+/// 0 if there was no time.
+pub(crate) fn records_per_second(records: u64, duration: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a pace needs no more than 53 bits of a count")]
-    let pace = records as f64 / seconds.max(f64::EPSILON);
-    format!("{seconds:.2} s, {pace:.0} records/s")
+    let pace = records as f64 / duration.as_secs_f64().max(f64::EPSILON);
+    pace
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
 use crate::report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine};
-use crate::{Error, Options, Reject};
+use crate::{Error, Options, Progress, Reject};
 
 /// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ struct State {
     next_index: usize,
     finished: Finished,
     events: Option<mpsc::SyncSender<Event>>,
+    progress: Progress,
     error: Option<Error>,
 }
 
@@ -101,8 +102,9 @@ impl Ledger {
         connections: usize,
         first_index: usize,
         events: mpsc::SyncSender<Event>,
+        progress: Progress,
     ) -> Self {
-        let state = State { events: Some(events), next_index: first_index, ..State::default() };
+        let state = State { events: Some(events), progress, next_index: first_index, ..State::default() };
         Self {
             state: Mutex::new(state),
             room: Condvar::new(),
@@ -202,6 +204,7 @@ impl State {
         let (Some(chunk), Some(file)) = (self.chunks.pop_front(), self.files.front_mut()) else { return };
         self.first += 1;
         self.bytes_in_flight -= chunk.bytes;
+        self.progress.add(chunk.bytes_in - file.report.bytes_in, chunk.tally.counts.loaded);
         let lines = file.add(chunk.tally, chunk.bytes_in);
         if keep_rejected && !lines.is_empty() {
             let file = file.report.name.clone();
@@ -262,7 +265,7 @@ mod tests {
 
     fn ledger(max_bytes_in_flight: usize, connections: usize, events: mpsc::SyncSender<Event>) -> Ledger {
         let options = Options { max_bytes_in_flight, ..Options::default() };
-        Ledger::new(&options, connections, 0, events)
+        Ledger::new(&options, connections, 0, events, Progress::default())
     }
 
     fn tally(lines: u64, loaded: u64) -> Tally {
@@ -273,6 +276,7 @@ mod tests {
     fn files_finish_in_order_though_chunks_do_not() {
         let (events, received) = mpsc::sync_channel(9);
         let ledger = ledger(1000, 1, events);
+        let progress = ledger.lock().progress.clone();
         ledger.open_file("a".to_owned());
         assert_eq!(ledger.admit(10, 5, true), Some(0));
         ledger.open_file("b".to_owned());
@@ -286,7 +290,9 @@ mod tests {
         ledger.report(2, rejecting);
         ledger.report(1, tally(0, 0));
         assert_eq!(received.try_iter().collect::<Vec<_>>(), [Event::FileStarted("a".to_owned())]);
+        assert_eq!((progress.bytes_in(), progress.records()), (0, 0));
         ledger.report(0, tally(0, 0));
+        assert_eq!((progress.bytes_in(), progress.records()), (12, 6));
         let events: Vec<_> = received.try_iter().collect();
         let [Event::FileFinished(a), Event::FileStarted(b_name), Event::FileFinished(b)] = &events[..] else {
             panic!("{events:?}");

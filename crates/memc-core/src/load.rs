@@ -11,7 +11,7 @@ use crate::pass::{Backlog, Lane, Pass};
 use crate::report::{Event, RunReport, ServerReport, Stopped};
 use crate::sender::Sender;
 use crate::server::Server;
-use crate::{Address, Encode, Error, Input, Options, Stop};
+use crate::{Address, Encode, Error, Input, Options, Progress, Stop};
 
 /// So many times in a row a load begins a file anew because a server was restarted; then it gives up.
 const MAX_RESTARTS: u32 = 5;
@@ -56,18 +56,25 @@ pub struct Loader<E> {
     servers: Vec<Address>,
     options: Options,
     stop: Stop,
+    progress: Progress,
 }
 
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        Self { encoder, servers, options, stop: Stop::default() }
+        Self { encoder, servers, options, stop: Stop::default(), progress: Progress::default() }
     }
 
     /// The handle that stops the loads of this loader.
     #[must_use]
     pub fn stop_handle(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// The handle that tells how far this loader's load has come; a new load begins again from 0.
+    #[must_use]
+    pub fn progress_handle(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Loads the inputs, as if line by line in the given order: of two records with one key, the later one
@@ -146,7 +153,15 @@ impl<E: Encode> Loader<E> {
         };
         let mut restarts = 0;
         let error = loop {
-            let mut pass = Pass::new(&self.encoder, &self.servers, &self.options, &self.stop, report.files);
+            self.progress.set(report.bytes_in, report.counts.loaded);
+            let mut pass = Pass::new(
+                &self.encoder,
+                &self.servers,
+                &self.options,
+                &self.stop,
+                &self.progress,
+                report.files,
+            );
             go(&mut pass, &mut backlog, &mut on_event);
             restarts = if pass.report.files > 0 { 1 } else { restarts + 1 };
             backlog.begin_anew(pass.report.files);

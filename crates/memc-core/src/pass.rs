@@ -13,7 +13,7 @@ use crate::recycle::Spares;
 use crate::report::{Event, RunReport, ServerReport};
 use crate::turns::Turns;
 use crate::worker::{Shared, Worker};
-use crate::{Address, Encode, Error, Input, Options, Stop};
+use crate::{Address, Encode, Error, Input, Options, Progress, Stop};
 
 /// Events that may wait for the caller before the load waits for it.
 const MAX_WAITING_EVENTS: usize = 8;
@@ -64,6 +64,7 @@ pub(crate) struct Pass<'a, E> {
     servers: &'a [Address],
     options: &'a Options,
     stop: &'a Stop,
+    progress: &'a Progress,
     /// How many inputs were finished before.
     first_index: usize,
     pub(crate) report: RunReport,
@@ -76,9 +77,11 @@ impl<'a, E: Encode> Pass<'a, E> {
         servers: &'a [Address],
         options: &'a Options,
         stop: &'a Stop,
+        progress: &'a Progress,
         first_index: usize,
     ) -> Self {
-        Self { encoder, servers, options, stop, first_index, report: RunReport::default(), error: None }
+        let report = RunReport::default();
+        Self { encoder, servers, options, stop, progress, first_index, report, error: None }
     }
 
     /// Reads, encodes and accounts; `serve` takes the batches of one lane, on a thread of its own, and
@@ -96,7 +99,7 @@ impl<'a, E: Encode> Pass<'a, E> {
         let texts = Spares::new(options.chunk_bytes.saturating_mul(2));
         let batches = Spares::new(options.chunk_bytes.saturating_mul(2));
         let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
-        let ledger = Ledger::new(options, lanes, self.first_index, events);
+        let ledger = Ledger::new(options, lanes, self.first_index, events, self.progress.clone());
         let shared = Shared {
             ledger: &ledger,
             turns: &turns,

@@ -12,7 +12,7 @@ use crate::workdir::{Workdir, model};
 
 /// The warning for it.
 fn left_alone(work: &Workdir, name: &str) -> String {
-    format!("W {}: no regular file, so no log: left alone", work.name(name))
+    format!("W {}: not a regular file, so not a log: left alone", work.name(name))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the command line takes and what it refuses.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use memc_testkit::Sample;
 
 use crate::workdir::Workdir;
@@ -73,13 +73,54 @@ fn the_first_log_line_tells_the_options() -> Result<()> {
 }
 
 #[test]
-fn help_and_version_go_to_standard_output() -> Result<()> {
+fn help_has_groups_and_examples_and_goes_to_standard_output() -> Result<()> {
     let work = Workdir::new()?;
-    let options = ["--pattern", "--dry", "--log", "--test", "--idfa", "--gaid", "--adid", "--dvid"];
-    for (option, parts) in [("--help", &options[..]), ("--version", &["memc-load 0."])] {
-        let run = work.run(&[option])?;
-        run.ensure(parts.iter().all(|part| run.stdout.contains(part)), format!("expected {parts:?}"))?;
-        run.ensure(run.stderr.is_empty(), "expected nothing on standard error")?;
+    let parts = ["Files:", "Servers:", "Speed:", "Output:", "Environment:", "Exit status:", "Examples:"];
+    let run = work.run(&["--help"])?;
+    run.exits_with_text()?;
+    run.ensure(parts.iter().all(|part| run.stdout.contains(part)), format!("expected {parts:?}"))?;
+    run.ensure(run.stdout.lines().all(|line| line.chars().count() <= 100), "expected short lines")
+}
+
+#[test]
+fn the_readme_shows_the_short_help() -> Result<()> {
+    let work = Workdir::new()?;
+    let run = work.run(&["-h"])?;
+    run.exits_with_text()?;
+    let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
+    let help: String = run.stdout.lines().map(indented).collect();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"))?;
+    run.ensure(readme.contains(&help), "expected it in README.md, indented")
+}
+
+#[test]
+fn the_version_has_the_commit_if_it_is_known() -> Result<()> {
+    let work = Workdir::new()?;
+    let run = work.run(&["--version"])?;
+    run.exits_with_text()?;
+    let version = run.stdout.trim_end().strip_prefix(concat!("memc-load ", env!("CARGO_PKG_VERSION")));
+    let rest = version.with_context(|| run.to_string())?;
+    let commit = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')')?.split_once(' '));
+    let sound = commit.is_some_and(|(hash, date)| {
+        hash.len() >= 7 && hash.bytes().all(|it| it.is_ascii_hexdigit()) && date.len() == "2017-09-29".len()
+    });
+    run.ensure(rest.is_empty() || sound, "expected a hash and a date, or neither")
+}
+
+#[test]
+fn packages_get_a_manual_page_and_completions() -> Result<()> {
+    let work = Workdir::new()?;
+    let page = work.run(&["--print-man"])?;
+    page.exits_with_text()?;
+    let parts =
+        [".TH memc-load 1", ".SH SERVERS", "\\-\\-retry\\-for", ".SH EXAMPLES", ".SH \"EXIT STATUS\""];
+    page.ensure(parts.iter().all(|part| page.stdout.contains(part)), format!("expected {parts:?}"))?;
+    page.ensure(!page.stdout.contains("print\\-man"), "options for packages are not for users")?;
+    for shell in ["bash", "zsh", "fish"] {
+        let run = work.run(&["--print-completions", shell])?;
+        run.exits_with_text()?;
+        let sound = run.stdout.contains("memc-load") && run.stdout.contains("max-error-rate");
+        run.ensure(sound, "expected completions")?;
     }
     Ok(())
 }

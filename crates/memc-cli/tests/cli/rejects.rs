@@ -41,7 +41,7 @@ fn the_first_rejected_lines_of_each_reason_are_quoted_then_all_are_counted() -> 
         &format!("11: rejected (key): 'gaid\\t{}…'", &long[..115]),
         "13: rejected (key): 'idfa\\tgood too\\t1\\t2\\t3'",
         " rejected lines by reason: fields 5, empty 1, coordinates 1, type 1, key 3",
-        " 2 app ids that are no number left out of records",
+        " 2 app ids are no numbers and were left out of their records",
     ]
     .map(|line| format!("{}:{line}", work.name("1.tsv.gz")));
     run.ensure(run.log_of("W")? == expected, format!("expected the warnings {expected:#?}"))?;

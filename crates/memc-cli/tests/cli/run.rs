@@ -128,6 +128,12 @@ impl Run {
         self.ensure(self.stdout.is_empty(), "expected nothing on standard output")
     }
 
+    /// Checks that it was a success that said something, and nothing on standard error.
+    pub(crate) fn exits_with_text(&self) -> Result<()> {
+        self.ensure(self.status.success() && !self.stdout.is_empty(), "expected text on standard output")?;
+        self.ensure(self.stderr.is_empty(), "expected nothing on standard error")
+    }
+
     /// Checks which files there are in the folder.
     pub(crate) fn leaves(&self, files: &[&str]) -> Result<()> {
         self.ensure(self.files == files, format!("expected the files {files:?}"))

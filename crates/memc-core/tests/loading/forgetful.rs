@@ -47,6 +47,8 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     })?;
     assert_eq!(finished, (0..20).collect::<Vec<_>>());
     assert_eq!(report.files, 20);
+    let progress = loader.progress_handle();
+    assert_eq!((progress.bytes_in(), progress.records()), (report.bytes_in, report.counts.loaded));
     assert!(report.servers[1].retries > 0);
     let before = finished_before.ok_or("the restart was not noticed")?;
     assert!((4..20).contains(&before), "{before}");

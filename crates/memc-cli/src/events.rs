@@ -1,0 +1,59 @@
+//! What is done about each thing that the loader tells while it works.
+
+use anyhow::Result;
+use memc_core::Event;
+
+use crate::args::Args;
+use crate::progress::Shown;
+use crate::rejects::Rejects;
+use crate::summary::Summary;
+use crate::{files, messages};
+
+/// Where events leave their mark.
+#[derive(Debug)]
+pub(crate) struct Events<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) summary: &'a mut Summary,
+    pub(crate) rejects: Option<Rejects>,
+    pub(crate) shown: Shown,
+}
+
+impl Events<'_> {
+    /// Handles one event; an error stops the load.
+    pub(crate) fn handle(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::FileStarted(name) => {
+                log::info!("Processing {name}");
+                self.shown.file(&name, self.summary.done.len());
+            }
+            Event::FileFinished(mut file) => {
+                messages::file(&file, self.args.max_error_rate);
+                self.rejects.as_mut().map_or(Ok(()), Rejects::log_done)?;
+                if !self.args.dry {
+                    files::mark_done(&self.summary.files[file.index])?;
+                }
+                // They are in the log now; kept for all files they would only fill the memory.
+                file.rejected_lines = Vec::new();
+                self.summary.done.push(file);
+            }
+            Event::LinesRejected { file, lines } => {
+                self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
+            }
+            Event::ServerRestarted { address } => {
+                self.summary.lose(&address);
+                messages::restarted(&address, self.summary.done_paths());
+                self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The load has ended: what it leaves unfinished is taken back, and the bar goes.
+    pub(crate) fn end(self, unfinished: bool) {
+        drop(self.shown);
+        if unfinished && let Some(Err(error)) = self.rejects.map(|mut rejects| rejects.take_back()) {
+            log::warn!("{error:#}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The files of `--report` and `--metrics`, which others may read at any time: replaced in one step.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
+
+use crate::args::Args;
+use crate::summary::{End, Summary};
+use crate::{files, metrics, report};
+
+/// Checks before a long run that [`write()`] can be expected to work after it.
+pub(crate) fn check(args: &Args) -> Result<()> {
+    each(args, |_, path| can_replace(path))
+}
+
+/// Writes what is asked for; if one fails, the other all the same.
+pub(crate) fn write(args: &Args, summary: &Summary, end: &End) -> Result<()> {
+    each(args, |output, path| match output {
+        Output::Report => replace(path, report::json(args, summary, end).as_bytes()),
+        // Figures of records that were not sent would be taken for those of records that were.
+        Output::Metrics if args.dry => Ok(()),
+        Output::Metrics => replace(path, metrics::text(args, summary, end).as_bytes()),
+    })
+}
+
+enum Output {
+    Report,
+    Metrics,
+}
+
+/// Does something to each file that is asked for; the first error.
+fn each(args: &Args, todo: impl Fn(Output, &Path) -> io::Result<()>) -> Result<()> {
+    // The self-check is no run.
+    if args.test {
+        return Ok(());
+    }
+    let todo = |output, option, path: Option<&Path>| {
+        let Some(path) = path else { return Ok(()) };
+        todo(output, path).with_context(|| format!("option {option}: cannot write '{}'", path.display()))
+    };
+    let report = todo(Output::Report, "--report", args.report.as_deref());
+    report.and(todo(Output::Metrics, "--metrics", args.metrics.as_deref()))
+}
+
+/// Checks that [`replace`] can be expected to work.
+fn can_replace(path: &Path) -> io::Result<()> {
+    if is_stream(path) { Ok(()) } else { beside(&target(path)?).map(drop) }
+}
+
+/// Replaces the file, or writes to what stands there if it is a pipe or a device.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    if is_stream(path) {
+        return File::options().append(true).open(path)?.write_all(content);
+    }
+    let path = target(path)?;
+    let mut file = beside(&path)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(&path)?;
+    File::open(files::folder(&path))?.sync_all()
+}
+
+/// Where the file is, or will be: a link stays, and what it leads to is replaced.
+///
+/// A link that leads nowhere is an error, since a rename would put the file in its place.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    if path.is_symlink() { fs::canonicalize(path) } else { Ok(path.to_owned()) }
+}
+
+/// A new file in the same folder, with the permissions that any new file gets.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let permissions = Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(".memc-load.").permissions(permissions).tempfile_in(files::folder(path))
+}
+
+fn is_stream(path: &Path) -> bool {
+    // `/dev/stdout` may be a file, which is somebody else's to replace.
+    path.starts_with("/dev")
+        || path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (path, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&path, "zero")?;
+        std::os::unix::fs::symlink(&path, &link)?;
+        for content in ["one", "two"] {
+            can_replace(&link)?;
+            replace(&link, content.as_bytes())?;
+            assert_eq!(fs::read_to_string(&path)?, content);
+        }
+        assert!(link.is_symlink() && !path.is_symlink());
+        assert_eq!(fs::read_dir(folder.path())?.count(), 2);
+        // Another user reads it, if the umask lets him, as with any new file.
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "")?;
+        assert_eq!(path.metadata()?.permissions(), plain.metadata()?.permissions());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_found_out_before() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("missing/file");
+        assert!(can_replace(&path).is_err() && replace(&path, b"").is_err());
+        assert!(replace(folder.path(), b"").is_err(), "a folder is no file");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link)?;
+        assert!(can_replace(&link).is_err() && replace(&link, b"").is_err() && link.is_symlink());
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_stays_one() -> io::Result<()> {
+        let null = Path::new("/dev/null");
+        can_replace(null)?;
+        replace(null, b"gone")?;
+        assert!(is_stream(null));
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run came to, gathered as it goes on: the exit code, the report and the metrics are made of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use memc_core::{Counts, FileReport, RunReport};
+
+/// Everything was loaded, but a file had too many bad lines, or a server has lost records since.
+pub(crate) const NOT_ALL_WELL: u8 = 3;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) started: Timestamp,
+    /// The files that matched, in the order in which they are loaded.
+    pub(crate) files: Vec<PathBuf>,
+    /// The first of them: those that are done.
+    pub(crate) done: Vec<FileReport>,
+    /// How many of those have lost their records on a server, by its address.
+    pub(crate) lost: BTreeMap<String, usize>,
+    pub(crate) run: RunReport,
+    /// The exit code for the signal that stopped the run.
+    pub(crate) signalled: Option<u8>,
+}
+
+/// How a run has ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) at: Timestamp,
+    pub(crate) exit_code: u8,
+    pub(crate) error: Option<String>,
+}
+
+impl Summary {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Timestamp::now(),
+            files: Vec::new(),
+            done: Vec::new(),
+            lost: BTreeMap::new(),
+            run: RunReport::default(),
+            signalled: None,
+        }
+    }
+
+    /// From the start of the run to its end.
+    pub(crate) fn duration(&self, end: &End) -> Duration {
+        // The clock may have been set back.
+        Duration::try_from(end.at.duration_since(self.started)).unwrap_or_default()
+    }
+
+    /// The paths of the files that are done.
+    pub(crate) fn done_paths(&self) -> &[PathBuf] {
+        &self.files[..self.done.len()]
+    }
+
+    /// A server has lost what it held of the files that are done, if there are any.
+    pub(crate) fn lose(&mut self, address: &str) {
+        if !self.done.is_empty() {
+            self.lost.insert(address.to_owned(), self.done.len());
+        }
+    }
+
+    /// Takes in what the loader says at its end.
+    pub(crate) fn end(&mut self, run: RunReport) {
+        for server in run.servers.iter().filter(|server| server.gone) {
+            self.lose(&server.address);
+        }
+        self.run = run;
+    }
+
+    /// The exit code of a run that has `failed` or not.
+    pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
+        let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
+            && self.lost.is_empty()
+            && self.run.servers.iter().all(|server| server.thrown_away == 0);
+        match self.signalled {
+            Some(code) => code,
+            None if failed => 1,
+            None if all_well => 0,
+            None => NOT_ALL_WELL,
+        }
+    }
+}
+
+/// Whether a file with these counts is a success.
+pub(crate) fn is_acceptable(counts: &Counts, max_error_rate: f64) -> bool {
+    counts.rejected_total() == 0 || counts.error_rate() < max_error_rate
+}

@@ -1,0 +1,280 @@
+//! `--report` and `--metrics`: what a run came to, for other programs, however it ended.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use memc_testkit::{Memcached, Sample};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::run::Run;
+use crate::workdir::Workdir;
+
+/// The options that ask for both files.
+fn outputs(work: &Workdir) -> [String; 4] {
+    ["--report".to_owned(), work.name("report"), "--metrics".to_owned(), work.name("metrics.prom")]
+}
+
+/// Runs a load that is asked for both files.
+fn load(work: &Workdir, options: &[&str]) -> Result<Run> {
+    let outputs = outputs(work);
+    work.load(&[&outputs.each_ref().map(String::as_str)[..], options].concat())
+}
+
+fn report(work: &Workdir) -> Result<Value> {
+    Ok(serde_json::from_slice(&fs::read(work.path("report"))?)?)
+}
+
+/// The values by name and labels, read as strictly as a scraper does; every metric has a help text and a type
+/// before its first value.
+fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
+    let text = fs::read_to_string(work.path("metrics.prom"))?;
+    ensure!(text.ends_with('\n'), "the last line has no end");
+    let (mut values, mut helped, mut typed) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for line in text.lines() {
+        let words: Vec<_> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, help] => {
+                ensure!(!helped.contains(&name) && !help.is_empty(), "{line}");
+                helped.push(name);
+            }
+            ["#", "TYPE", name, "gauge"] => {
+                ensure!(helped.last() == Some(&name), "{line}");
+                typed.push(name);
+            }
+            _ => {
+                let (series, value) = line.rsplit_once(' ').context("a value")?;
+                let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+                let sound = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+                ensure!(name.bytes().all(sound) && typed.last() == Some(&name), "{line}");
+                for label in
+                    labels.strip_suffix('}').context("labels")?.split(',').filter(|it| !it.is_empty())
+                {
+                    let (name, value) = label.split_once("=\"").context("a label")?;
+                    ensure!(name.bytes().all(sound) && value.strip_suffix('"').is_some(), "{line}");
+                }
+                ensure!(values.insert(series.to_owned(), value.parse()?).is_none(), "{line}");
+            }
+        }
+    }
+    Ok(values)
+}
+
+/// Checks some values of the metrics.
+fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
+    for (series, value) in expected {
+        let found = metrics.get(&format!("memc_load_{series}"));
+        ensure!(found == Some(value), "{series} is {found:?}, not {value}: {metrics:#?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_done_is_reported() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3,x\nidfa\tb\t1\t2\t3\nbad\n")?;
+    work.gzip("2.tsv.gz", "gaid\tc\t1\t2\t3\n")?;
+    let run = load(&work, &[])?;
+    run.exits(3)?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv.gz", "metrics.prom", "report"])?;
+
+    let report = report(&work)?;
+    let version = work.run(&["--version"])?.stdout;
+    ensure!(report["program_version"] == version.trim().replacen("memc-load ", "", 1), "{report:#}");
+    for (name, expected) in [
+        ("schema_version", json!(1)),
+        ("exit_code", json!(3)),
+        ("error", Value::Null),
+        ("dry", json!(false)),
+        ("files_found", json!(2)),
+        ("files_done", json!(2)),
+        ("lines", json!(4)),
+        ("records_loaded", json!(3)),
+        ("lines_rejected", json!(1)),
+        ("lines_rejected_by_reason", json!({"fields": 1})),
+        ("app_ids_dropped", json!(1)),
+        ("unfinished_file", Value::Null),
+    ] {
+        ensure!(report[name] == expected, "{name} is not {expected}: {report:#}");
+    }
+    let (started, ended) = (report["started_at"].as_str(), report["ended_at"].as_str());
+    ensure!(started < ended && started.is_some_and(|it| it.ends_with('Z')), "{report:#}");
+    let file = &report["files"][0];
+    ensure!(file["name"] == work.name("1.tsv.gz") && file["error_rate"] == 0.5, "{report:#}");
+    ensure!(file["error_rate_acceptable"] == false && file["lines"] == 3, "{report:#}");
+    ensure!(report["files"][1]["error_rate_acceptable"] == true, "{report:#}");
+    let packed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
+    ensure!(report["bytes_in"] == packed, "{report:#}");
+    let server = &report["servers"][1];
+    ensure!(server["device_type"] == "gaid" && server["records"] == 1, "{report:#}");
+    ensure!(
+        server["memory_limit_bytes"].as_u64() > Some(0) && server["files_lost"] == json!([]),
+        "{report:#}"
+    );
+
+    let address = work.servers()?[0].address();
+    tells(
+        &metrics(&work)?,
+        &[
+            ("exit_code", 3.0),
+            ("files_found", 2.0),
+            ("files_done", 2.0),
+            ("lines", 4.0),
+            ("records_loaded", 3.0),
+            ("lines_rejected{reason=\"fields\"}", 1.0),
+            ("lines_rejected{reason=\"key\"}", 0.0),
+            ("app_ids_dropped", 1.0),
+            (
+                "server_records{device_type=\"idfa\",server=\"ADDRESS\"}"
+                    .replace("ADDRESS", &address)
+                    .as_str(),
+                2.0,
+            ),
+        ],
+    )
+}
+
+#[test]
+fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    let mut packed = memc_testkit::gzip(&Sample::new(1).text(1000))?;
+    packed.truncate(packed.len() / 2);
+    work.write("2.tsv.gz", packed)?;
+    // What was there before is of another run.
+    work.write("report", "older")?;
+    let run = load(&work, &[])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", "2.tsv.gz", "metrics.prom", "report"])?;
+    let report = report(&work)?;
+    let error = report["error"].as_str().context("an error")?;
+    ensure!(error.starts_with(&format!("cannot read '{}': ", work.name("2.tsv.gz"))), "{error}");
+    run.fails_with(&[error])?;
+    ensure!(report["exit_code"] == 1 && report["files_done"] == 1, "{report:#}");
+    ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
+    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_found", 2.0), ("files_done", 1.0)])
+}
+
+#[test]
+fn a_run_that_never_begins_is_reported() -> Result<()> {
+    let work = Workdir::new()?;
+    let run = load(&work, &[])?;
+    run.exits(0)?;
+    let empty = report(&work)?;
+    ensure!(
+        empty["files_found"] == 0 && empty["files"] == json!([]) && empty["error"].is_null(),
+        "{empty:#}"
+    );
+    tells(&metrics(&work)?, &[("exit_code", 0.0), ("files_found", 0.0), ("records_loaded", 0.0)])?;
+
+    let run = load(&work, &["--log", &work.name("missing/log")])?;
+    run.exits(1)?;
+    ensure!(report(&work)?["error"].as_str().is_some_and(|it| it.starts_with("cannot open the log file")));
+    tells(&metrics(&work)?, &[("exit_code", 1.0)])
+}
+
+#[test]
+fn a_run_that_a_signal_stops_is_reported() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    work.gzip("2.tsv.gz", Sample::new(2).text(100))?;
+    let mut dead = Memcached::start(&[])?;
+    dead.kill()?;
+    let outputs = outputs(&work);
+    let options = ["--dvid", &dead.address(), "--retry-for", "1m"];
+    let mut running = work.start(&[&outputs.each_ref().map(String::as_str)[..], &options].concat())?;
+    running.wait_for_log(&format!("Processing {}", work.name("2.tsv.gz")))?;
+    running.signal(Signal::TERM)?;
+    let run = work.finish(running)?;
+    run.exits(143)?;
+    let report = report(&work)?;
+    ensure!(report["exit_code"] == 143 && report["files_done"] == 1, "{report:#}");
+    ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
+    tells(&metrics(&work)?, &[("exit_code", 143.0), ("files_done", 1.0)])
+}
+
+#[test]
+fn files_that_a_server_has_lost_are_reported() -> Result<()> {
+    let work = Workdir::new()?;
+    let mut server = Memcached::start(&[])?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    work.gzip("2.tsv.gz", Sample::new(3).text(100))?;
+    let mut dead = Memcached::start(&[])?;
+    dead.kill()?;
+    let (outputs, address) = (outputs(&work), server.address());
+    let options = ["--idfa", &address, "--dvid", &dead.address()];
+    let mut running = work.start(&[&outputs.each_ref().map(String::as_str)[..], &options].concat())?;
+    running.wait_for_log(&format!("Processing {}", work.name("2.tsv.gz")))?;
+    server.kill()?;
+    server.restart()?;
+    dead.restart()?;
+    let run = work.finish(running)?;
+    run.exits(3)?;
+    let report = report(&work)?;
+    // Whether the second file is among them is a matter of moments.
+    let lost = report["servers"][0]["files_lost"].as_array().context("a list")?;
+    ensure!(lost.first() == Some(&json!(work.name("1.tsv.gz"))), "{report:#}");
+    let lost = if lost.len() == 1 { 1.0 } else { 2.0 };
+    let series = format!("server_files_lost{{device_type=\"idfa\",server=\"{address}\"}}");
+    tells(&metrics(&work)?, &[(&series, lost), ("exit_code", 3.0)])
+}
+
+#[test]
+fn a_password_is_in_neither_file() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    let mut dead = Memcached::start(&[])?;
+    dead.kill()?;
+    let address = dead.address();
+    let run = load(&work, &["--idfa", &format!("ann:secret@{address}"), "--retry-for", "0s"])?;
+    run.exits(1)?;
+    for name in ["report", "metrics.prom"] {
+        let text = fs::read_to_string(work.path(name))?;
+        ensure!(text.contains(&format!("ann@{address}")) && !text.contains("secret"), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_has_a_report_and_no_metrics_and_the_self_check_has_neither() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    let run = load(&work, &["--test"])?;
+    run.leaves(&["1.tsv.gz"])?;
+    let run = load(&work, &["--dry"])?;
+    run.exits(0)?;
+    run.leaves(&["1.tsv.gz", "report"])?;
+    let report = report(&work)?;
+    ensure!(report["dry"] == true && report["records_loaded"] == 1, "{report:#}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_the_load_or_makes_it_no_success() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    for option in ["--report", "--metrics"] {
+        let path = work.name("missing/file");
+        let run = work.load(&[option, &path])?;
+        run.exits(1)?;
+        run.leaves(&["1.tsv.gz"])?;
+        run.fails_with(&[&format!("option {option}: cannot write '{path}': No such file")])?;
+    }
+    work.holds_nothing()?;
+    let run = work.load(&["--report", "/dev/full"])?;
+    run.exits(3)?;
+    run.leaves(&[".1.tsv.gz"])?;
+    run.fails_with(&["option --report: cannot write '/dev/full': No space left"])
+}
+
+#[test]
+fn a_report_may_go_to_standard_output() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    let run = work.load(&["--report", "/dev/stdout"])?;
+    run.ensure(run.status().success(), "a success")?;
+    let report: Value = serde_json::from_str(&run.stdout)?;
+    let Some(files) = report["files"].as_array() else { bail!("{report:#}") };
+    run.ensure(files.len() == 1, "a report of one file")
+}
