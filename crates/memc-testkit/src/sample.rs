@@ -123,3 +123,25 @@ pub fn gzip(text: &[u8]) -> io::Result<Vec<u8>> {
     out.write_all(text)?;
     out.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A real file of 1.07 GB has 3,422,995 lines, so 312 bytes each.
+    #[test]
+    fn lines_are_as_long_as_real_ones() {
+        const LINES: usize = 10_000;
+        let text = String::from_utf8(Sample::new(1).text(LINES)).expect("ASCII");
+        assert_eq!(text.lines().count(), LINES);
+        assert!((305..320).contains(&(text.len() / LINES)), "{} bytes", text.len());
+        let ids: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.rsplit('\t').next())
+            .flat_map(|apps| apps.split(','))
+            .collect();
+        assert!((48..53).contains(&(ids.len() / LINES)), "{} app ids", ids.len());
+        let of_four_digits = ids.iter().filter(|id| id.len() == 4).count();
+        assert!((85..95).contains(&(of_four_digits * 100 / ids.len())), "{of_four_digits} of four digits");
+    }
+}

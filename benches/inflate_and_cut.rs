@@ -1,0 +1,46 @@
+//! From the bytes of a file in memory to lines: records and bytes of plain text a second, on one thread.
+//!
+//! It is a dry run whose encoder skips every line. So it includes inflating with its check of the CRC, cutting
+//! at line ends, finding each line's end in its chunk, and handing the empty batches round (a few microseconds a
+//! chunk). "plain text" is the same without inflating; the difference is what inflating costs.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use memc_core::{Encode, Input, Loader, Options, Record, Reject};
+use memc_testkit::{Sample, gzip};
+use rayon::ThreadPoolBuilder;
+
+const LINES: usize = 50_000;
+
+/// Counts a line and does nothing with it.
+#[derive(Clone)]
+struct Skip;
+
+impl Encode for Skip {
+    fn encode(&mut self, _line: &[u8], _record: &mut Record) -> Result<Option<usize>, Reject> {
+        Ok(None)
+    }
+}
+
+fn inflate_and_cut(criterion: &mut Criterion) {
+    // An input owns what it reads; these are there to the end anyway.
+    let text: &[u8] = Sample::new(1).text(LINES).leak();
+    let packed: &[u8] = gzip(text).expect("gzip").leak();
+    // Never connected to.
+    let servers = vec!["127.0.0.1:33013".parse().expect("an address")];
+    let loader = Loader::new(Skip, servers, Options::default());
+    let one_thread = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let mut group = criterion.benchmark_group("inflate_and_cut");
+    group.throughput(Throughput::ElementsAndBytes { elements: LINES as u64, bytes: text.len() as u64 });
+    for (name, bytes) in [("gzip", packed), ("plain text", text)] {
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let input = Input::reader(name, bytes);
+                let report = one_thread.install(|| loader.dry_run([input], |_| (), |_| Ok(())));
+                assert_eq!(report.expect("a dry run").counts.lines, LINES as u64);
+            });
+        });
+    }
+}
+
+criterion_group!(benches, inflate_and_cut);
+criterion_main!(benches);

@@ -1,0 +1,25 @@
+//! What `scripts/instructions` runs and counts: a dry run of the same sample lines, so many times, on one
+//! thread.
+//!
+//! A record goes the whole way to its connection: cut, parse, serialize, key check, batch, turn. Then the dry
+//! run reads it back out of its batch, which a load does not do. Nothing is inflated and nothing is sent.
+
+use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_testkit::{DEVICE_TYPES, Sample};
+use rayon::ThreadPoolBuilder;
+
+/// Some 3 MB, that is three chunks.
+const LINES: usize = 10_000;
+
+#[expect(clippy::print_stdout, reason = "a program for a script")]
+fn main() {
+    let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1);
+    let text: &[u8] = Sample::new(1).text(LINES).leak();
+    let servers = DEVICE_TYPES.map(|_| "127.0.0.1:33013".parse().expect("an address")).into();
+    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, Options::default());
+    let one_thread = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let inputs = (0..rounds).map(|_| Input::reader("sample", text));
+    let report = one_thread.install(|| loader.dry_run(inputs, |_| (), |_| Ok(()))).expect("a dry run");
+    assert_eq!(report.counts.loaded, rounds * LINES as u64);
+    println!("{} records", report.counts.loaded);
+}

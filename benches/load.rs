@@ -1,0 +1,43 @@
+//! The whole load of a gzip file into four real memcached, at 1 and 2 threads and the default: records and bytes
+//! of plain text a second. The file is in the page cache.
+//!
+//! The servers run on the same cores and take a good part of the time. After the first round their keys are
+//! overwritten. Each round connects anew, as a run of memc-load does.
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_testkit::{DEVICE_TYPES, Memcached, Sample, gzip};
+use rayon::ThreadPoolBuilder;
+
+const LINES: usize = 200_000;
+
+fn load(criterion: &mut Criterion) {
+    let text = Sample::new(1).text(LINES);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("20170929000000.tsv.gz");
+    std::fs::write(&file, gzip(&text).expect("gzip")).expect("a file");
+    let servers = DEVICE_TYPES.map(|_| Memcached::start(&["-m", "256"]).expect("memcached"));
+    let addresses = servers.iter().map(|server| server.address().parse().expect("its address")).collect();
+    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, Options::default());
+
+    let mut group = criterion.benchmark_group("load");
+    group.sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::ElementsAndBytes { elements: LINES as u64, bytes: text.len() as u64 });
+    for (name, threads) in [("1", 1), ("2", 2), ("default", 0)] {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        group.bench_function(BenchmarkId::new("threads", name), |bench| {
+            bench.iter(|| {
+                let report = pool.install(|| loader.load([Input::path(&file)], |_| Ok(()))).expect("a load");
+                assert_eq!(report.counts.loaded, LINES as u64);
+            });
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    // The command line may still say otherwise.
+    config = Criterion::default().sample_size(20);
+    targets = load
+}
+criterion_main!(benches);
