@@ -1,16 +1,19 @@
 //! What the tests, benches and scripts of this workspace share. Not published.
 //!
+//! - [`Floor`]: the least that loading a file can cost on this machine.
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
 //!   no code with memc-core.
 //! - [`Proxy`]: stands between a loader and a server, and breaks their connections as it is told.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 
+mod floor;
 mod memcached;
 mod model;
 mod proxy;
 mod sample;
 
+pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;
 pub use proxy::{Fault, Proxy};

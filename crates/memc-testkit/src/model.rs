@@ -26,12 +26,8 @@ impl Model {
 
     /// Takes the plain text of one more file.
     pub fn load(&mut self, text: &[u8]) {
-        for line in text.split(|&byte| byte == b'\n') {
-            let line = strip(line);
-            if line.is_empty() {
-                continue;
-            }
-            match record(line) {
+        for record in records(text) {
+            match record {
                 Ok((server, key, value, dropped)) => {
                     self.servers.entry(server).or_default().insert(key, value);
                     self.loaded += 1;
@@ -49,7 +45,13 @@ impl Model {
     }
 }
 
-type Record = (&'static str, Vec<u8>, Vec<u8>, u64);
+/// The server's device type, key, value and the number of app ids left out.
+pub(crate) type Record = (&'static str, Vec<u8>, Vec<u8>, u64);
+
+/// What each line of a text that is not blank gives: a record, or the reason why it is rejected.
+pub(crate) fn records(text: &[u8]) -> impl Iterator<Item = Result<Record, &'static str>> {
+    text.split(|&byte| byte == b'\n').map(strip).filter(|line| !line.is_empty()).map(record)
+}
 
 fn record(line: &[u8]) -> Result<Record, &'static str> {
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();

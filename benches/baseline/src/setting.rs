@@ -1,0 +1,34 @@
+//! What figures were measured with.
+
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use anyhow::{Context, Result};
+
+use crate::logs::Logs;
+
+/// The machine, the logs and the number of rounds.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) cores: usize,
+    /// Name and version of the servers.
+    pub(crate) memcached: String,
+    pub(crate) records: u64,
+    /// What the old way gets of them.
+    pub(crate) head_records: u64,
+    pub(crate) rounds: u32,
+}
+
+impl Setting {
+    /// Looks it all up.
+    pub(crate) fn new(logs: &Logs, rounds: u32) -> Result<Self> {
+        let version = Command::new("memcached").arg("--version").output().context("cannot run memcached")?;
+        Ok(Self {
+            cores: available_parallelism()?.get(),
+            memcached: String::from_utf8(version.stdout)?.trim().to_owned(),
+            records: logs.whole.records,
+            head_records: logs.head.records,
+            rounds,
+        })
+    }
+}
