@@ -106,13 +106,22 @@ fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> (usize, u32) {
     }
     let (mut kept, mut dropped) = (0, 0);
     loop {
-        // Most ids have four digits. That this is a case of its own lets the processor run ahead to the
-        // next piece before it knows the length of this one.
-        if let Some(app) = four_digits_and_comma(field) {
-            apps[kept] = app;
-            kept += 1;
-            field = &field[5..];
-            continue;
+        // Most ids have four digits, most others three. That these are cases of their own lets the processor
+        // run ahead to the next piece before it knows the length of this one.
+        if let Some(bytes) = field.first_chunk() {
+            let word = u64::from_le_bytes(*bytes);
+            if let Some(app) = four_digits_and_comma(word) {
+                apps[kept] = app;
+                kept += 1;
+                field = &field[5..];
+                continue;
+            }
+            if let Some(app) = four_digits_and_comma(word << 8 | u64::from(b'0')) {
+                apps[kept] = app;
+                kept += 1;
+                field = &field[4..];
+                continue;
+            }
         }
         let (app, length) = any_app_id(field);
         match app {
@@ -146,9 +155,8 @@ fn any_app_id(field: &[u8]) -> (Option<u32>, usize) {
     (app_id(&field[..length]), length)
 }
 
-/// The app id that the field begins with, if it is four digits and a comma; all five bytes at a time.
-fn four_digits_and_comma(field: &[u8]) -> Option<u32> {
-    let word = u64::from_le_bytes(*field.first_chunk()?);
+/// The app id that the text in `word` begins with, if it is four digits and a comma; all five bytes at a time.
+fn four_digits_and_comma(word: u64) -> Option<u32> {
     // Now each of the four low bytes must be at most 9, and the fifth 0.
     let digits = word ^ u64::from_le_bytes(*b"0000,\0\0\0");
     // The highest bit of each byte that is larger. A carry can only spoil bytes behind the first of these.
@@ -156,10 +164,11 @@ fn four_digits_and_comma(field: &[u8]) -> Option<u32> {
     if larger & 0x80_8080_8080 != 0 {
         return None;
     }
-    // The first digit is in the lowest byte: ones to tens, tens to hundreds.
-    let ones = digits & 0x0f0f_0f0f;
-    let tens = (ones * 10 + (ones >> 8)) & 0x00ff_00ff;
-    let app = (tens * 100 + (tens >> 16)) & 0xffff;
+    // The first digit is in the lowest byte. Both multiplications add what is in one place to ten, or a
+    // hundred, times what is in the place below: digits to numbers of two digits, and those to the id.
+    let digits = digits & 0xffff_ffff;
+    let pairs = (digits * (10 << 8 | 1) >> 8) & 0x00ff_00ff;
+    let app = (pairs * (100 << 16 | 1) >> 16) & 0xffff;
     u32::try_from(app).ok()
 }
 
@@ -265,18 +274,19 @@ mod tests {
 
     #[test]
     fn four_digits_at_once() {
+        let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         for app in 0..10_000 {
-            assert_eq!(four_digits_and_comma(format!("{app:04},1,2").as_bytes()), Some(app));
+            let word = word(format!("{app:04},1,2").as_bytes());
+            assert_eq!(four_digits_and_comma(word), Some(app));
         }
         for at in 0..5 {
             for byte in 0..=255 {
                 let mut field = *b"9999,999";
                 field[at] = byte;
                 let sound = if at == 4 { byte == b',' } else { byte.is_ascii_digit() };
-                assert_eq!(four_digits_and_comma(&field).is_some(), sound, "{}", field.escape_ascii());
+                assert_eq!(four_digits_and_comma(word(&field)).is_some(), sound, "{}", field.escape_ascii());
             }
         }
-        assert_eq!(four_digits_and_comma(b"9999,99"), None, "too close to the end for one word");
     }
 
     #[test]
@@ -296,6 +306,7 @@ mod tests {
             ("", &[], 1),
             (",", &[], 2),
             ("1,,2,", &[1, 2], 2),
+            ("123,4567,89,1,234,5678,999,1000,1", &[123, 4567, 89, 1, 234, 5678, 999, 1000, 1], 0),
             ("1234567,12345678,123456789,1", &[1_234_567, 12_345_678, 123_456_789, 1], 0),
         ] {
             let mut kept = Vec::new();
