@@ -15,11 +15,11 @@ pub struct Options {
     pub timeout: Duration,
     /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
     pub retry_for: Duration,
-    /// Plain text is handed to the workers in chunks of about this many bytes. Default: 1 MiB; smaller ones
-    /// cost more context switches, larger ones do not help any more.
+    /// Plain text is handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
+    /// cost more context switches.
     pub chunk_bytes: usize,
     /// How many bytes of plain text may be read ahead of the last acknowledgment, which bounds the memory.
-    /// Default: 16 MiB.
+    /// Default: 32 MiB.
     pub max_bytes_in_flight: usize,
     /// Lines longer than this are rejected and take no more memory than this. Default: 16 MiB.
     pub max_line_bytes: usize,
@@ -34,8 +34,8 @@ impl Default for Options {
             connections: 1,
             timeout: Duration::from_secs(5),
             retry_for: Duration::from_secs(30),
-            chunk_bytes: 1024 * 1024,
-            max_bytes_in_flight: 16 * 1024 * 1024,
+            chunk_bytes: 2 * 1024 * 1024,
+            max_bytes_in_flight: 32 * 1024 * 1024,
             max_line_bytes: 16 * 1024 * 1024,
             keep_rejected: false,
         }
