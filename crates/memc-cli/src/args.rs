@@ -45,6 +45,13 @@ pub(crate) struct Args {
     )]
     pub(crate) pattern: String,
 
+    /// Keep running, and load further files as they come
+    ///
+    /// Within a second, the oldest first. One that is not complete yet (gzip that ends early, an empty file)
+    /// is waited for, and all later ones with it. Ends with a signal, or with 1 where any run does.
+    #[arg(long, conflicts_with = "dry", help_heading = "Files")]
+    pub(crate) follow: bool,
+
     /// A file with fewer rejected lines than this for each loaded one counts as a success
     ///
     /// Another one is done all the same, but the log says so and the exit code is 3.
@@ -273,6 +280,9 @@ pub(crate) fn command() -> Command {
 impl fmt::Display for Args {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "pattern={} dry={}", self.pattern, self.dry)?;
+        if self.follow {
+            write!(out, " follow=true")?;
+        }
         if let Some(log) = &self.log {
             write!(out, " log={}", log.display())?;
         }

@@ -14,8 +14,10 @@ use crate::{files, messages};
 pub(crate) struct Events<'a> {
     pub(crate) args: &'a Args,
     pub(crate) summary: &'a mut Summary,
-    pub(crate) rejects: Option<Rejects>,
+    pub(crate) rejects: &'a mut Option<Rejects>,
     pub(crate) shown: Shown,
+    /// The log of which was told before that it is in work.
+    pub(crate) again: Option<String>,
 }
 
 impl Events<'_> {
@@ -23,7 +25,9 @@ impl Events<'_> {
     pub(crate) fn handle(&mut self, event: Event) -> Result<()> {
         match event {
             Event::FileStarted(name) => {
-                log::info!("Processing {name}");
+                if self.again.as_ref() != Some(&name) {
+                    log::info!("Processing {name}");
+                }
                 self.shown.file(&name, self.summary.done.len());
             }
             Event::FileFinished(mut file) => {
@@ -41,7 +45,7 @@ impl Events<'_> {
             }
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);
-                messages::restarted(&address, self.summary.done_paths());
+                messages::restarted(&address, &self.summary.done_paths());
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
             _ => {}
@@ -52,7 +56,7 @@ impl Events<'_> {
     /// The load has ended: what it leaves unfinished is taken back, and the bar goes.
     pub(crate) fn end(self, unfinished: bool) {
         drop(self.shown);
-        if unfinished && let Some(Err(error)) = self.rejects.map(|mut rejects| rejects.take_back()) {
+        if unfinished && let Some(Err(error)) = self.rejects.as_mut().map(Rejects::take_back) {
             log::warn!("{error:#}");
         }
     }

@@ -34,13 +34,61 @@ pub(crate) fn find(pattern: &str) -> Result<Found> {
     Ok(found)
 }
 
+/// The folders in which something may appear that matches.
+#[derive(Debug, Default)]
+pub(crate) struct Folders {
+    /// Those that the pattern's folder matches: logs are in these.
+    pub(crate) of_logs: Vec<PathBuf>,
+    /// Those above them in which another such folder may appear.
+    pub(crate) above: Vec<PathBuf>,
+}
+
+/// The folders of `pattern` that are there now, and those above as far as it has wildcards or there is none.
+pub(crate) fn find_folders(pattern: &str) -> Result<Folders> {
+    let mut folders =
+        Folders { of_logs: matching_folders(folder(Path::new(pattern)), pattern)?, ..Folders::default() };
+    let mut part = folder(Path::new(pattern));
+    let mut fixed = is_fixed(part) && !folders.of_logs.is_empty();
+    while !fixed && part.parent().is_some() {
+        part = folder(part);
+        let above = matching_folders(part, pattern)?;
+        fixed = is_fixed(part) && !above.is_empty();
+        folders.above.extend(above);
+    }
+    Ok(folders)
+}
+
+fn is_fixed(part: &Path) -> bool {
+    !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// The folders that match a part of `pattern`.
+fn matching_folders(part: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
+    let part = part.to_str().context("a pattern is text")?;
+    let mut folders = Vec::new();
+    for path in glob::glob(part).with_context(|| format!("bad pattern '{part}'"))? {
+        let path = path.context("cannot look for folders")?;
+        if path.is_dir() && !is_in_hidden(&path, pattern) {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
+}
+
 /// Whether the file has a leading dot, or a folder on the way to it has one that the pattern does not name.
 ///
 /// The glob crate has an option for this, but with it a name that is not UTF-8 makes it panic.
 fn is_hidden(path: &Path, pattern: &str) -> bool {
-    let dotted = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+    path.file_name().is_some_and(is_dotted) || is_in_hidden(path, pattern)
+}
+
+fn is_in_hidden(path: &Path, pattern: &str) -> bool {
     let named = |folder: &OsStr| Path::new(pattern).iter().any(|part| part == folder);
-    path.file_name().is_some_and(dotted) || path.iter().any(|folder| dotted(folder) && !named(folder))
+    path.iter().any(|folder| is_dotted(folder) && !named(folder))
+}
+
+fn is_dotted(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".") && name != "." && name != ".."
 }
 
 /// Whether it can be understood as a pattern at all, with what is wrong if not.
@@ -105,6 +153,36 @@ mod tests {
         touch(&folder, &["b/20170929000000.gz", "a/20170929000100.gz", "c/20170929000000.gz", "a/2016.gz"])?;
         let expected = ["a/2016.gz", "b/20170929000000.gz", "c/20170929000000.gz", "a/20170929000100.gz"];
         assert_eq!(found(&folder, "*/*.gz")?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn folders_are_those_of_logs_and_those_above_where_more_may_come() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["a/in/1.gz", "b/2.gz", ".c/in/3.gz"])?;
+        let relative = |folders: Vec<PathBuf>| {
+            let mut names = folders
+                .iter()
+                .map(|path| Ok(path.strip_prefix(folder.path())?.display().to_string()))
+                .collect::<Result<Vec<_>>>()?;
+            names.sort();
+            Ok::<_, anyhow::Error>(names)
+        };
+        for (pattern, of_logs, above) in [
+            ("a/in/*.gz", &["a/in"][..], &[][..]),
+            ("a/*/*.gz", &["a/in"], &["a"]),
+            ("*/in/*.gz", &["a/in"], &["", "a", "b"]),
+            ("*/1.gz", &["a", "b"], &[""]),
+            (".c/in/*.gz", &[".c/in"], &[]),
+            ("a/not/yet/*.gz", &[], &["a"]),
+            ("not/*/yet/*.gz", &[], &[""]),
+            ("a/**/*.gz", &["a/in"], &["a"]),
+        ] {
+            let found = find_folders(&format!("{}/{pattern}", folder.path().display()))?;
+            assert_eq!(relative(found.of_logs)?, of_logs, "{pattern}");
+            assert_eq!(relative(found.above)?, above, "{pattern}");
+        }
+        assert_eq!(find_folders("*.gz")?.of_logs, [Path::new(".")]);
         Ok(())
     }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::files;
+use crate::files::{self, Found};
 
 /// Locks on folders. The system takes them back with the process, whatever its end, and nothing of them is
 /// on the disk.
@@ -20,13 +20,23 @@ pub(crate) struct FolderLocks {
 }
 
 impl FolderLocks {
-    /// Locks the folders of these files as far as they are not locked yet; whether there was any such.
+    /// What matches the pattern, with the folders of the logs locked.
+    pub(crate) fn find(&mut self, pattern: &str) -> Result<Found> {
+        let mut found = files::find(pattern)?;
+        // Another loader may have finished some of the files before it left the folder to this one.
+        while self.take(found.logs.iter().map(|log| files::folder(log)))? {
+            found = files::find(pattern)?;
+        }
+        Ok(found)
+    }
+
+    /// Locks these folders as far as they are not locked yet; whether there was any such.
     ///
     /// It fails if another process has a lock on one of them.
-    pub(crate) fn take(&mut self, files: &[PathBuf]) -> Result<bool> {
+    pub(crate) fn take<'a>(&mut self, folders: impl IntoIterator<Item = &'a Path>) -> Result<bool> {
         let before = self.folders.len();
         let mut last = None;
-        for folder in files.iter().map(|file| files::folder(file)) {
+        for folder in folders {
             // Files of one folder mostly come one after the other.
             if last != Some(folder) {
                 self.take_one(folder).with_context(|| format!("cannot lock '{}'", folder.display()))?;
@@ -57,6 +67,7 @@ impl FolderLocks {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use tempfile::TempDir;
 
@@ -65,15 +76,15 @@ mod tests {
     #[test]
     fn a_folder_is_given_to_one_at_a_time() -> Result<()> {
         let folder = TempDir::new()?;
-        let files = [folder.path().join("1"), folder.path().join("2")];
+        let folders = [folder.path(); 2];
         let (mut one, mut other) = (FolderLocks::default(), FolderLocks::default());
-        assert!(one.take(&files)?);
-        assert!(!one.take(&files)?, "it is locked already");
-        let error = other.take(&files).err().context("it must fail")?;
+        assert!(one.take(folders)?);
+        assert!(!one.take(folders)?, "it is locked already");
+        let error = other.take(folders).err().context("it must fail")?;
         let expected = format!("cannot lock '{}': another memc-load is loading it", folder.path().display());
         assert_eq!(format!("{error:#}"), expected);
         drop(one);
-        assert!(other.take(&files)?);
+        assert!(other.take(folders)?);
         assert_eq!(std::fs::read_dir(folder.path())?.count(), 0, "it leaves nothing behind");
         Ok(())
     }
@@ -84,8 +95,7 @@ mod tests {
         let (path, link) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::create_dir(&path)?;
         symlink(&path, &link)?;
-        let files = [path.join("1"), link.join("1"), path.join("2")];
-        assert!(FolderLocks::default().take(&files)?);
+        assert!(FolderLocks::default().take([&path, &link, &path].map(PathBuf::as_path))?);
         Ok(())
     }
 }

@@ -3,6 +3,9 @@
 mod args;
 mod events;
 mod files;
+mod follow;
+mod held;
+mod job;
 mod lock;
 mod logger;
 mod manual;
@@ -15,20 +18,20 @@ mod report;
 mod self_test;
 mod signals;
 mod summary;
+mod watcher;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use log::LevelFilter;
-use memc_core::{Address, AppsEncoder, Error, Input, Loader, Options};
+use memc_core::Error;
 
 use crate::args::Args;
-use crate::events::Events;
+use crate::job::Job;
 use crate::lock::FolderLocks;
-use crate::progress::Shown;
 use crate::summary::{End, NOT_ALL_WELL, Summary};
 
 fn main() -> ExitCode {
@@ -53,68 +56,41 @@ fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
         return Ok(());
     }
     outputs::check(args)?;
+    let mut job = Job::new(args, bar)?;
+    let (bell, rung) = mpsc::sync_channel(1);
+    let (stop, ring) = (job.stop_handle(), bell.clone());
+    let watch = signals::Watch::start(move || {
+        stop.request();
+        // A bell that is ringing needs no more.
+        let _ = ring.try_send(());
+    })?;
+    let result = match args.follow {
+        true => follow::follow(&mut job, summary, bell, &rung),
+        false => once(&mut job, summary),
+    };
+    summary.signalled = watch.exit_code();
+    result
+}
+
+/// Loads what is there now.
+fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
+    let pattern = &job.args.pattern;
     let mut locks = FolderLocks::default();
-    summary.files = find(args, &mut locks)?;
+    let found = if job.args.dry { files::find(pattern)? } else { locks.find(pattern)? };
+    messages::others(&found.others);
+    summary.files = found.logs;
     if summary.files.is_empty() {
-        log::warn!("No file matches '{}': nothing to do", args.pattern);
+        log::warn!("No file matches '{pattern}': nothing to do");
         return Ok(());
     }
-    load(args, bar, summary)
-}
-
-/// The logs to load, in folders that are locked for this process.
-fn find(args: &Args, locks: &mut FolderLocks) -> Result<Vec<PathBuf>> {
-    let mut found = files::find(&args.pattern)?;
-    // Another loader may have finished some of the files before it left the folder to this one.
-    while !args.dry && locks.take(&found.logs)? {
-        found = files::find(&args.pattern)?;
-    }
-    for path in &found.others {
-        log::warn!("{}: not a regular file, so not a log: left alone", path.display());
-    }
-    Ok(found.logs)
-}
-
-/// Loads the files of the summary, and gathers there what comes of it.
-fn load(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
-    let (device_types, servers): (Vec<_>, Vec<Address>) =
-        args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
-    let mut options = Options::default();
-    options.connections = args.connections;
-    options.timeout = args.timeout;
-    options.retry_for = args.retry_for;
-    options.keep_rejected = args.rejects.is_some();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
-    pool.build_global().context("cannot start the threads")?;
-    let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
-    let watch = signals::Watch::start(loader.stop_handle())?;
-
-    let inputs: Vec<Input> = summary.files.iter().map(Input::path).collect();
-    let rejects = rejects::open(args.rejects.as_deref())?;
-    let shown = Shown::start(bar, loader.progress_handle(), &summary.files)?;
-    let mut events = Events { args, summary, rejects, shown };
-    let on_event = |event| Ok(events.handle(event)?);
-    let result = if args.dry {
-        loader.dry_run(inputs, |record| messages::dry_record(&record, &servers), on_event)
-    } else {
-        loader.load(inputs, on_event)
-    };
-
-    let (report, error) = match result {
-        Ok(report) => (report, None),
-        Err(stopped) => (*stopped.report, Some(stopped.error)),
-    };
-    events.end(report.unfinished.is_some());
-    summary.end(report);
-    summary.signalled = watch.exit_code();
-    let asked_to = matches!(error, Some(Error::Requested));
-    messages::run(summary, error.is_some() && !asked_to);
-    error.map_or(Ok(()), |error| Err(messages::stopped(error, &args.routes)))
+    job.load(summary, |_| false).map(drop)
 }
 
 /// Tells how the run has ended: in the log, in the files for other programs, by the exit code.
 fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
+    // Each round of a follower has been written when it ended.
+    let is_written = args.follow && result.is_ok();
     let error = result.err();
     if let Some(error) = &error
         && !matches!(error.downcast_ref(), Some(Error::Requested))
@@ -123,7 +99,7 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     }
     let error = error.map(|error| format!("{error:#}"));
     let end = End { at: Timestamp::now(), exit_code, error };
-    if let Err(error) = outputs::write(args, summary, &end) {
+    if !is_written && let Err(error) = outputs::write(args, summary, &end) {
         match exit_code {
             // It has been told why; often it is for the same reason.
             1 => log::warn!("{error:#}"),

@@ -43,6 +43,9 @@ Servers on other machines, one of them with a password, and a fifth type:
   export MEMC_LOAD_GAID=loader:secret@cache2:11211
   memc-load --idfa cache1:11211 --route imei=tls:cache3:11211
 
+Load every file that comes, until it is stopped:
+  memc-load --follow
+
 From cron, watched by Prometheus:
   memc-load --log /var/log/memc-load.log \\
       --metrics /var/lib/prometheus/node-exporter/memc_load.prom

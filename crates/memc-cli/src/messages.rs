@@ -1,6 +1,6 @@
 //! What the log says of records, files and runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memc_core::{Address, DryRecord, Error, FileReport, UserApps};
@@ -8,6 +8,9 @@ use prost::Message;
 
 use crate::args::Route;
 use crate::summary::{Summary, is_acceptable};
+
+/// A list of files names so many at most; who follows a folder for months has done more of them.
+const MAX_NAMES: usize = 100;
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
@@ -65,20 +68,23 @@ fn rejects(file: &FileReport) {
 }
 
 /// Logs that a server has forgotten what it held, `done` being the files of this run that are done.
-pub(crate) fn restarted(address: &str, done: &[PathBuf]) {
+pub(crate) fn restarted(address: &str, done: &[&Path]) {
     log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
     lost(address, done);
 }
 
 /// Logs which files have lost their records on a server, if any.
-fn lost(address: &str, done: &[PathBuf]) {
-    if !done.is_empty() {
-        let names: Vec<_> = done.iter().map(|path| path.display().to_string()).collect();
-        log::error!(
-            "{address}: lost its records of {}: take the dot off these names and off all later ones, then run again",
-            names.join(", ")
-        );
-    }
+fn lost(address: &str, done: &[&Path]) {
+    let names = match done {
+        [] => return,
+        [first, .., last] if done.len() > MAX_NAMES => {
+            format!("{} files, from {} to {}", done.len(), first.display(), last.display())
+        }
+        _ => done.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+    };
+    log::error!(
+        "{address}: lost its records of {names}: take the dot off these names and off all later ones, then run again"
+    );
 }
 
 /// What stopped a run, with the option that set a server at fault.
@@ -102,13 +108,9 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
     }
 }
 
-/// Logs what became of the run.
-pub(crate) fn run(summary: &Summary, stopped: bool) {
-    let run = &summary.run;
-    if let Some(file) = &run.unfinished {
-        rejects(file);
-    }
-    for server in &run.servers {
+/// Logs what became of the servers.
+pub(crate) fn servers(summary: &Summary) {
+    for server in &summary.run.servers {
         if server.retries > 0 {
             log::warn!(
                 "{}: {} retries, since it was away or a connection broke",
@@ -118,7 +120,7 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
         }
         if server.gone {
             log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
-            lost(&server.address, summary.done_paths());
+            lost(&server.address, &summary.done_paths());
         }
         if server.thrown_away > 0 {
             log::warn!(
@@ -128,6 +130,14 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
                 server.memory_limit_bytes >> 20
             );
         }
+    }
+}
+
+/// Logs what became of the run, or of a round of it.
+pub(crate) fn run(summary: &Summary, stopped: bool) {
+    let run = &summary.run;
+    if let Some(file) = &run.unfinished {
+        rejects(file);
     }
     let (loaded, rejected) = (run.counts.loaded, run.counts.rejected_total());
     log::info!(
@@ -142,6 +152,30 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
             "Stopped early, {left} files keep their names: mend what the next line tells, then run again"
         );
     }
+}
+
+/// Logs what matches and can be no log.
+pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
+    for path in paths {
+        log::warn!("{}: not a regular file, so not a log: left alone", path.display());
+    }
+}
+
+/// Logs that a log is not complete, and why that is thought.
+pub(crate) fn held(log: &Path, why: &str) {
+    log::info!("{}: not complete ({why}): it and all later files wait until it is", log.display());
+}
+
+/// Logs that it still is not, after `time`, with so many `later` ones waiting.
+pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
+    let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
+    log::warn!("{}: not complete for {time}; {later} later files wait", log.display());
+}
+
+/// Logs that a log can only be loaded out of order.
+pub(crate) fn late(log: &Path, last: &Path) {
+    let (log, last) = (log.display(), last.display());
+    log::warn!("{log}: came after {last} was done: where both have a key, the older record stays");
 }
 
 fn pace(records: u64, duration: Duration) -> String {

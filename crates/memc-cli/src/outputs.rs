@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tempfile::NamedTempFile;
 
 use crate::args::Args;
@@ -25,6 +26,15 @@ pub(crate) fn write(args: &Args, summary: &Summary, end: &End) -> Result<()> {
         Output::Metrics if args.dry => Ok(()),
         Output::Metrics => replace(path, metrics::text(args, summary, end).as_bytes()),
     })
+}
+
+/// Writes what is asked for of a follower's round. That this fails is told, and does not end the follower.
+pub(crate) fn write_round(args: &Args, summary: &Summary) {
+    let exit_code = summary.exit_code(false, args.max_error_rate);
+    let end = End { at: Timestamp::now(), exit_code, error: None };
+    if let Err(error) = write(args, summary, &end) {
+        log::error!("{error:#}");
+    }
 }
 
 enum Output {

@@ -139,7 +139,7 @@ impl<'a> Server<'a> {
             records_thrown_away: server.thrown_away,
             memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
             gone_at_end: server.gone,
-            files_lost: summary.files[..lost].iter().map(|path| path.display().to_string()).collect(),
+            files_lost: summary.done_paths()[..lost].iter().map(|path| path.display().to_string()).collect(),
         }
     }
 }

@@ -1,11 +1,10 @@
-//! SIGINT and SIGTERM: the first one asks the load to come to its end, a second one ends the process at once.
+//! SIGINT and SIGTERM: the first one asks the run to come to its end, a second one ends the process at once.
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use memc_core::Stop;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -21,19 +20,20 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Takes SIGINT and SIGTERM over; the first of them requests `stop`.
-    pub(crate) fn start(stop: Stop) -> Result<Self> {
+    /// Takes SIGINT and SIGTERM over; the first of them has `stop` called.
+    pub(crate) fn start(stop: impl FnOnce() + Send + 'static) -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
         let first = Arc::new(OnceLock::new());
         let received = Arc::clone(&first);
         let watching = move || {
+            let mut stop = Some(stop);
             let mut at = None;
             for signal in signals.forever() {
                 if received.set(signal).is_ok() {
                     at = Some(Instant::now());
-                    let stop = stop.clone();
+                    let stop = stop.take();
                     // The log may be a pipe that nobody reads; the next signal has to end the process also then.
-                    thread::spawn(move || announce(signal, &stop));
+                    thread::spawn(move || announce(signal, stop));
                 } else if at.is_some_and(|at| at.elapsed() > SAME_REQUEST) {
                     low_level::exit(exit_code(signal).into());
                 }
@@ -50,10 +50,10 @@ impl Watch {
 }
 
 /// The log tells of the signal before it can tell of the end.
-fn announce(signal: i32, stop: &Stop) {
+fn announce(signal: i32, stop: Option<impl FnOnce()>) {
     let name = low_level::signal_name(signal).unwrap_or("a signal");
     log::warn!("{name}: finishing what is in flight; again to end at once");
-    stop.request();
+    stop.into_iter().for_each(|stop| stop());
 }
 
 /// What a shell reports of a process that a signal has ended.

@@ -1,7 +1,7 @@
 //! What a run came to, gathered as it goes on: the exit code, the report and the metrics are made of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,7 +18,9 @@ pub(crate) struct Summary {
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
     pub(crate) done: Vec<FileReport>,
-    /// How many of those have lost their records on a server, by its address.
+    /// What a follower had done before this round.
+    earlier: Vec<PathBuf>,
+    /// How many of all that are done have lost their records on a server, by its address.
     pub(crate) lost: BTreeMap<String, usize>,
     pub(crate) run: RunReport,
     /// The exit code for the signal that stopped the run.
@@ -39,10 +41,18 @@ impl Summary {
             started: Timestamp::now(),
             files: Vec::new(),
             done: Vec::new(),
+            earlier: Vec::new(),
             lost: BTreeMap::new(),
             run: RunReport::default(),
             signalled: None,
         }
+    }
+
+    /// Begins a follower's next round, with these files; what was done before can still be lost.
+    pub(crate) fn begin_round(&mut self, files: Vec<PathBuf>) {
+        let mut earlier = std::mem::take(&mut self.earlier);
+        earlier.extend(self.files.drain(..self.done.len()));
+        *self = Self { files, earlier, ..Self::new() };
     }
 
     /// From the start of the run to its end.
@@ -51,15 +61,16 @@ impl Summary {
         Duration::try_from(end.at.duration_since(self.started)).unwrap_or_default()
     }
 
-    /// The paths of the files that are done.
-    pub(crate) fn done_paths(&self) -> &[PathBuf] {
-        &self.files[..self.done.len()]
+    /// The paths of the files that are done, those of a follower's earlier rounds first.
+    pub(crate) fn done_paths(&self) -> Vec<&Path> {
+        self.earlier.iter().chain(&self.files[..self.done.len()]).map(PathBuf::as_path).collect()
     }
 
     /// A server has lost what it held of the files that are done, if there are any.
     pub(crate) fn lose(&mut self, address: &str) {
-        if !self.done.is_empty() {
-            self.lost.insert(address.to_owned(), self.done.len());
+        let done = self.earlier.len() + self.done.len();
+        if done > 0 {
+            self.lost.insert(address.to_owned(), done);
         }
     }
 

@@ -14,7 +14,7 @@ pub enum Error {
     Read {
         /// The input's name.
         file: String,
-        /// The reason.
+        /// The reason; of gzip that ends early, of kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
         source: io::Error,
     },
     /// A server could not be made to take its records, all retries included.

@@ -10,7 +10,7 @@ use crate::ledger::Tally;
 use crate::pass::{Backlog, Lane, Pass};
 use crate::report::{Event, RunReport, ServerReport, Stopped};
 use crate::sender::Sender;
-use crate::server::Server;
+use crate::server::{Known, Server};
 use crate::{Address, Encode, Error, Input, Options, Progress, Stop};
 
 /// So many times in a row a load begins a file anew because a server was restarted; then it gives up.
@@ -54,6 +54,7 @@ pub struct DryRecord<'a> {
 pub struct Loader<E> {
     encoder: E,
     servers: Vec<Address>,
+    known: Vec<Known>,
     options: Options,
     stop: Stop,
     progress: Progress,
@@ -62,7 +63,8 @@ pub struct Loader<E> {
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        Self { encoder, servers, options, stop: Stop::default(), progress: Progress::default() }
+        let known = servers.iter().map(|_| Known::default()).collect();
+        Self { encoder, servers, known, options, stop: Stop::default(), progress: Progress::default() }
     }
 
     /// The handle that stops the loads of this loader.
@@ -81,7 +83,8 @@ impl<E: Encode> Loader<E> {
     /// stays.
     ///
     /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
-    /// again, tells [`Event::ServerRestarted`], and begins anew with the first file that is not finished.
+    /// again, tells [`Event::ServerRestarted`], and begins anew with the first file that is not finished. A
+    /// restart since an earlier load of this loader is told in the same way.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
     /// meanwhile. When it has been told of a finished file, that file and all before it are stored.
@@ -97,7 +100,12 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, Stopped> {
         let connections = self.options.connections.max(1) as usize;
-        let mut servers: Vec<Server> = self.servers.iter().map(Server::new).collect();
+        let mut servers: Vec<Server> = self
+            .servers
+            .iter()
+            .zip(&self.known)
+            .map(|(address, known)| Server::new(address, known))
+            .collect();
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
         let threads = Arc::new(ScheduledThreadPool::new((servers.len() * connections).max(1)));
         self.run(inputs, on_event, |pass, backlog, on_event| {

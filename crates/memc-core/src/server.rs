@@ -1,4 +1,4 @@
-//! One server as a run sees it: its pool, and which process it was when the run first met it.
+//! One server as a run sees it: its pool, and which process it was when it was last met.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +10,21 @@ use crate::report::ServerReport;
 use crate::stats::ServerStats;
 use crate::{Address, Options};
 
+/// What a server said of itself on the first connection to its process, or at the end of a run. A loader
+/// keeps it from one run to the next, so that a restart between them is noticed.
+pub(crate) type Known = Arc<Mutex<Option<ServerStats>>>;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: Address,
     pool: Option<Pool>,
-    /// What it said of itself on the first connection to its process.
-    known: Mutex<Option<ServerStats>>,
+    known: Known,
 }
 
 impl Server {
-    pub(crate) fn new(address: &Address) -> Self {
-        Self { address: address.clone(), pool: None, known: Mutex::new(None) }
+    pub(crate) fn new(address: &Address, known: &Known) -> Self {
+        Self { address: address.clone(), pool: None, known: Arc::clone(known) }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -55,14 +58,20 @@ impl Server {
 
     /// Asks the server, if it was in use, whether it still is the same and what it has thrown away since.
     pub(crate) fn report_memory(&self, report: &mut ServerReport) {
-        let Some(known) = *self.known() else { return };
+        let mut last = self.known();
+        let Some(known) = *last else { return };
         // The pooled connection may have been closed in the meantime; a second one is new.
         match self.stats().or_else(|_| self.stats()) {
             Ok(stats) if stats.process() == known.process() => {
                 report.thrown_away = stats.thrown_away.saturating_sub(known.thrown_away);
                 report.memory_limit_bytes = stats.memory_limit_bytes;
+                *last = Some(stats);
             }
-            _ => report.gone = true,
+            _ => {
+                report.gone = true;
+                // It is told now; the next run begins with whatever process is there.
+                *last = None;
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod broken;
 mod changes;
 mod chronology;
 mod dry;
+mod follow;
 mod inputs;
 mod killed;
 mod kinds;

@@ -102,6 +102,34 @@ fn a_server_that_is_gone_at_the_end_is_told() -> Result {
     Ok(())
 }
 
+/// A loader that is used again and again, as one that follows a folder is.
+#[test]
+fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
+    let mut servers = Servers::start(&[])?;
+    let loader = servers.loader(small_chunks(3000))?;
+    let mut sample = Sample::new(6);
+    let mut load = |expected: &[String]| -> Result {
+        let mut restarted = Vec::new();
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("file"), sample.text(500))?;
+        let report = loader.load([memc_core::Input::path(folder.path().join("file"))], |event| {
+            if let Event::ServerRestarted { address } = event {
+                restarted.push(address);
+            }
+            Ok(())
+        })?;
+        assert_eq!((report.files, &restarted[..]), (1, expected));
+        assert!(report.servers.iter().all(|server| !server.gone));
+        Ok(())
+    };
+    load(&[])?;
+    load(&[])?;
+    servers.0[1].kill()?;
+    servers.0[1].restart()?;
+    load(&[servers.0[1].address()])?;
+    load(&[])
+}
+
 #[test]
 fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let server = Memcached::start(&["-m", "2"])?;
