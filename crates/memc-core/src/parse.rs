@@ -167,8 +167,8 @@ fn four_digits_and_comma(word: u64) -> Option<u32> {
     // The first digit is in the lowest byte. Both multiplications add what is in one place to ten, or a
     // hundred, times what is in the place below: digits to numbers of two digits, and those to the id.
     let digits = digits & 0xffff_ffff;
-    let pairs = (digits * (10 << 8 | 1) >> 8) & 0x00ff_00ff;
-    let app = (pairs * (100 << 16 | 1) >> 16) & 0xffff;
+    let pairs = ((digits * (10 << 8 | 1)) >> 8) & 0x00ff_00ff;
+    let app = ((pairs * (100 << 16 | 1)) >> 16) & 0xffff;
     u32::try_from(app).ok()
 }
 
