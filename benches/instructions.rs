@@ -1,8 +1,9 @@
-//! What `scripts/instructions` runs and counts: a dry run of the same sample lines, so many times, on one
-//! thread.
+//! What `scripts/instructions` runs and counts: a dry run of the same sample lines, so many times, with one
+//! worker.
 //!
-//! A record goes the whole way to its connection: cut, parse, serialize, key check, batch, turn. Then the dry
-//! run reads it back out of its batch, which a load does not do. Nothing is inflated and nothing is sent.
+//! A record goes the whole way to its connection: cut, parse, serialize, key check, batch, turn. Then the
+//! dry run reads it back out of its batch, which a load does not do. Nothing is inflated and nothing is
+//! sent.
 
 use memc_core::{AppsEncoder, Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Sample};
@@ -17,9 +18,9 @@ fn main() {
     let text: &[u8] = Sample::new(1).text(LINES).leak();
     let servers = DEVICE_TYPES.map(|_| "127.0.0.1:33013".parse().expect("an address")).into();
     let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, Options::default());
-    let one_thread = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    let one_worker = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     let inputs = (0..rounds).map(|_| Input::reader("sample", text));
-    let report = one_thread.install(|| loader.dry_run(inputs, |_| (), |_| Ok(()))).expect("a dry run");
+    let report = one_worker.install(|| loader.dry_run(inputs, |_| (), |_| Ok(()))).expect("a dry run");
     assert_eq!(report.counts.loaded, rounds * LINES as u64);
     println!("{} records", report.counts.loaded);
 }

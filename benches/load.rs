@@ -1,5 +1,5 @@
-//! The whole load of a gzip file into four real memcached, at 1 and 2 threads and the default: records and bytes
-//! of plain text a second. The file is in the page cache.
+//! The whole load of a gzip file into four real memcached, at 1 and 2 threads and the default (the reader
+//! has a further one of its own): records and bytes of plain text a second. The file is in the page cache.
 //!
 //! The servers run on the same cores and take a good part of the time. After the first round their keys are
 //! overwritten. Each round connects anew, as a run of memc-load does.
