@@ -1,5 +1,6 @@
 //! A load at the default settings into four real memcached that are far away: records a second, with every byte
-//! 0, 1 and 10 ms late either way. The proxies that delay it share the cores, so only the ratios tell something.
+//! late, so that a round trip takes 0, 1 and 10 ms longer. The proxies that delay it share the cores, so only the
+//! ratios tell something.
 
 use std::iter;
 use std::time::Duration;
@@ -20,7 +21,7 @@ fn far(criterion: &mut Criterion) {
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements(LINES as u64));
     for millis in [0, 1, 10] {
-        let late = iter::repeat(Fault::Delay(Duration::from_millis(millis)));
+        let late = iter::repeat(Fault::Delay(Duration::from_millis(millis) / 2));
         let start = |server: &Memcached| Proxy::start(&server.address(), late.clone()).expect("a proxy");
         let proxies = servers.each_ref().map(start);
         let addresses = proxies.iter().map(|proxy| proxy.address().parse().expect("its address")).collect();
