@@ -3,7 +3,10 @@
 use crate::{AppsInstalled, Reject, serialize};
 
 /// The buffers for one record, reused from line to line.
+///
+/// To try an encoder, begin with `Record::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// The key under which the record is stored; the loader checks it against memcached's rules.
     pub key: Vec<u8>,

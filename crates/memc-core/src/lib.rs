@@ -1,27 +1,17 @@
-//! Fills memcached servers from logs, in parallel, as if line by line.
+#![doc = include_str!("../README.md")]
 //!
-//! A [`Loader`] takes [`Input`]s (gzip or plain text), cuts them into chunks of lines, has an [`Encode`]
-//! turn every line into a key and a value on the threads of rayon, and stores them over pooled connections
-//! with pipelined quiet meta sets. However many threads work: of two lines with one key the later one
-//! stays, and a file is reported as finished only when every record of it was acknowledged by its server
-//! or rejected for a reason that is counted.
+//! # Where to begin
 //!
-//! [`AppsEncoder`] is the encoder of the log of installed apps; implement [`Encode`] for your own.
-//!
-//! ```
-//! use memc_core::{AppsEncoder, Input, Loader, Options};
-//!
-//! let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942,8519\nidfa\tbad line\n";
-//! let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:33013".parse()?], Options::default());
-//! // `load` would store them; a dry run only shows them.
-//! let report = loader.dry_run(
-//!     [Input::reader("sample", log)],
-//!     |record| assert_eq!(record.key, b"idfa:e7e1"),
-//!     |_event| Ok(()),
-//! )?;
-//! assert_eq!((report.counts.loaded, report.counts.rejected_total()), (1, 1));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! | for | see |
+//! | --- | --- |
+//! | loading, and a trial without servers | [`Loader::load`], [`Loader::dry_run`] |
+//! | where lines come from | [`Input::path`], [`Input::reader`] |
+//! | lines of your own | [`Encode`]; that of the apps log is [`AppsEncoder`] |
+//! | servers, passwords, TLS | [`Address`] |
+//! | connections, patience, memory | [`Options`] |
+//! | what is told meanwhile | [`Event`], [`Progress`] |
+//! | what it came to | [`RunReport`], [`FileReport`], [`Reject`] |
+//! | what stops it | [`Stopped`], [`Error`], [`Stop`] |
 
 mod address;
 mod batch;

@@ -33,23 +33,10 @@ pub struct DryRecord<'a> {
 
 /// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
 ///
-/// The work is done on the rayon thread pool that the caller is in, or the global one, plus one thread for
-/// each connection, which mostly waits.
+/// The lines are encoded on the rayon thread pool that the caller is in, or the global one. A thread of its own
+/// reads and inflates, one calls back, and one for each connection sends, which mostly waits.
 ///
-/// ```no_run
-/// use memc_core::{AppsEncoder, Event, Input, Loader, Options};
-///
-/// let servers = vec!["127.0.0.1:33013".parse()?, "127.0.0.1:33014".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), servers, Options::default());
-/// let report = loader.load([Input::path("/data/20170929000000.tsv.gz")], |event| {
-///     if let Event::FileFinished(file) = event {
-///         println!("{}: {} records", file.name, file.counts.loaded);
-///     }
-///     Ok(())
-/// })?;
-/// println!("{} records in {:?}", report.counts.loaded, report.duration);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// The [crate's page](crate) has an example of [`load`](Self::load); see [`dry_run`](Self::dry_run) for a trial.
 #[derive(Clone, Debug)]
 pub struct Loader<E> {
     encoder: E,
@@ -126,6 +113,21 @@ impl<E: Encode> Loader<E> {
     }
 
     /// Does everything but storing: connects to nothing and shows each record in the order of the input.
+    ///
+    /// ```
+    /// use memc_core::{AppsEncoder, Input, Loader, Options};
+    ///
+    /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942,8519\nidfa\tbad line\n";
+    /// let servers = vec!["127.0.0.1:33013".parse()?];
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// let report = loader.dry_run(
+    ///     [Input::reader("sample", log)],
+    ///     |record| assert_eq!(record.key, b"idfa:e7e1"),
+    ///     |_event| Ok(()),
+    /// )?;
+    /// assert_eq!((report.counts.loaded, report.counts.rejected_total()), (1, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ impl Counts {
     }
 
     /// Adds another part's counts to these.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.lines += other.lines;
         self.loaded += other.loaded;
         for (&reason, count) in &other.rejected {
@@ -166,6 +166,7 @@ impl RunReport {
 
 /// A run that stopped early: why, and how far it came.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Stopped {
     /// What stopped it.
     pub error: Error,

@@ -7,12 +7,12 @@
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `stops`: what stops a load, and what is finished by then.
-//! - `other_loader`: the example of another encoder.
+//! - `examples`: what the examples do.
 
 mod content;
+mod examples;
 mod faults;
 mod forgetful;
-mod other_loader;
 mod outages;
 mod rules;
 mod secured;

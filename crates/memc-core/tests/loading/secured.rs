@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use memc_core::{AppsEncoder, Loader, Stopped};
 use memc_testkit::{Memcached, Sample};
 
-use crate::{Result, ignore, input, small_chunks};
+use crate::{Result, examples, ignore, input, small_chunks};
 
 fn load(address: &str) -> Result<std::result::Result<u64, Stopped>> {
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], small_chunks(3000));
@@ -69,13 +69,8 @@ fn tls_takes_records_and_checks_the_certificate() -> Result {
     // The variable is read by the other process, so that this one's environment stays as it is.
     let file = folder.path().join("profiles.csv");
     std::fs::write(&file, (0..5000).map(|id| format!("{id},ann,ann@example.org\n")).collect::<String>())?;
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", "profiles", "--"])
-        .arg(format!("tls:{}", server.address()))
-        .arg(&file)
-        .env("SSL_CERT_FILE", &certificate)
-        .output()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8(output.stdout)?, "5000 profiles loaded, 0 rejected\n");
+    let arguments = [format!("tls:{}", server.address()).into(), file.into_os_string()];
+    let printed = examples::run("profiles", arguments, &[("SSL_CERT_FILE", certificate.as_os_str())])?;
+    assert_eq!(printed, "5000 profiles loaded, 0 rejected\n");
     Ok(())
 }
