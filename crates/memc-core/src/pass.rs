@@ -146,7 +146,12 @@ impl<'a, E: Encode> Pass<'a, E> {
             let mut servers: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
             for lane in serving {
                 match lane.join() {
-                    Ok((server, report)) => servers[server].merge(&report),
+                    // In a dry run there may be no server.
+                    Ok((server, report)) => {
+                        if let Some(server) = servers.get_mut(server) {
+                            server.merge(&report);
+                        }
+                    }
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }

@@ -75,6 +75,14 @@ fn hostile_ids_are_rejected() -> Result {
 }
 
 #[test]
+fn a_dry_run_without_servers_rejects_every_type() -> Result {
+    let loader = Loader::new(AppsEncoder::new([""; 0]), Vec::new(), Options::default());
+    let report = loader.dry_run([input("text", "idfa\t1\t1\t2\t3\n")], |_| (), ignore)?;
+    assert_eq!((report.counts.loaded, report.counts.rejected_total()), (0, 1));
+    Ok(())
+}
+
+#[test]
 fn records_of_a_dry_run_come_in_the_order_of_the_lines() -> Result {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build()?;
     let texts = [0, 1000].map(|first| {
