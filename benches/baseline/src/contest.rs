@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use memc_testkit::{DEVICE_TYPES, Memcached};
 
 use crate::logs::{Log, Logs};
+use crate::setting::Setting;
 
 /// The script of the old way.
 const OLD_WAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loader.py");
@@ -48,11 +49,12 @@ impl Contest {
     }
 
     /// Runs everyone so many times, in turns: memc-load with one thread, two, four and so on, up to twice as
-    /// many as there are cores.
-    pub(crate) fn measure(&mut self, cores: usize, rounds: u32) -> Result<Vec<Run>> {
+    /// many as there are cores, and with as many as it has by default.
+    pub(crate) fn measure(&mut self, setting: &Setting) -> Result<Vec<Run>> {
+        let &Setting { cores, default_threads, rounds, .. } = setting;
         let mut threads: Vec<usize> = (0..).map(|power| 1 << power).take_while(|n| *n <= 2 * cores).collect();
-        if !threads.contains(&cores) {
-            threads.push(cores);
+        if !threads.contains(&default_threads) {
+            threads.push(default_threads);
             threads.sort_unstable();
         }
         let loads = threads.into_iter().map(Contestant::Load);

@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     eprintln!("Making everything ready");
     let logs = Logs::prepare(&args.log)?;
     let setting = Setting::new(&logs, args.rounds)?;
-    let runs = Contest::start(logs)?.measure(setting.cores, args.rounds)?;
+    let runs = Contest::start(logs)?.measure(&setting)?;
     let figures = Figures::of(&runs);
     println!("{}", table::markdown(&setting, &figures));
     picture::draw(&setting, &figures, &args.picture)

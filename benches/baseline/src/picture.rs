@@ -44,7 +44,8 @@ pub(crate) fn draw(setting: &Setting, figures: &[Figures], path: &Path) -> Resul
 
 /// A bar for the old way, for memc-load as it comes, and for the floor.
 fn bars(setting: &Setting, figures: &[Figures], area: &Area<'_>) -> Result<()> {
-    let shown = |row: &&Figures| !matches!(row.contestant, Contestant::Load(n) if n != setting.cores);
+    let shown =
+        |row: &&Figures| !matches!(row.contestant, Contestant::Load(n) if n != setting.default_threads);
     let rows: Vec<&Figures> = figures.iter().filter(shown).collect();
     let longest = rows.iter().map(|row| row.records_per_second.median).fold(0.0, f64::max);
     area.draw_text("Records a second", &text(20, HPos::Left), (15, 22))?;

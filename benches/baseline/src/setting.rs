@@ -11,6 +11,8 @@ use crate::logs::Logs;
 #[derive(Debug)]
 pub(crate) struct Setting {
     pub(crate) cores: usize,
+    /// The threads of memc-load as it comes: a core each, but for the one that inflates.
+    pub(crate) default_threads: usize,
     /// Name and version of the servers.
     pub(crate) memcached: String,
     pub(crate) records: u64,
@@ -23,8 +25,10 @@ impl Setting {
     /// Looks it all up.
     pub(crate) fn new(logs: &Logs, rounds: u32) -> Result<Self> {
         let version = Command::new("memcached").arg("--version").output().context("cannot run memcached")?;
+        let cores = available_parallelism()?.get();
         Ok(Self {
-            cores: available_parallelism()?.get(),
+            cores,
+            default_threads: (cores - 1).max(1),
             memcached: String::from_utf8(version.stdout)?.trim().to_owned(),
             records: logs.whole.records,
             head_records: logs.head.records,

@@ -8,7 +8,7 @@ use crate::setting::Setting;
 
 /// A sentence with the setting, and the table.
 pub(crate) fn markdown(setting: &Setting, figures: &[Figures]) -> String {
-    let Setting { cores, memcached, records, head_records, rounds } = setting;
+    let Setting { cores, memcached, records, head_records, rounds, .. } = setting;
     let mut out = format!(
         "{cores} cores, shared with the four servers ({memcached}); a log of {} records, of which the old way \
          gets the first {};\nmedians of {rounds} rounds in turns (lowest to highest), servers started anew for \
@@ -37,7 +37,7 @@ pub(crate) fn markdown(setting: &Setting, figures: &[Figures]) -> String {
 fn name(contestant: Contestant, setting: &Setting) -> String {
     match contestant {
         Contestant::OldWay => "the old way: Python, a new client for each record".to_owned(),
-        Contestant::Load(threads) if threads == setting.cores => "**memc-load**".to_owned(),
+        Contestant::Load(threads) if threads == setting.default_threads => "**memc-load**".to_owned(),
         Contestant::Load(threads) => format!("memc-load `--threads {threads}`"),
         Contestant::Floor => "the floor: inflating, and sending ready-made commands".to_owned(),
     }
