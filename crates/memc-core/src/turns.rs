@@ -32,7 +32,7 @@ struct State {
     /// The chunk whose turn it is: the number of `waiting[0]`.
     next: u64,
     waiting: VecDeque<Option<Batch>>,
-    /// Whether a burst is complete and has not been taken.
+    /// Whether a burst is complete and not all of what is there has been taken.
     burst: bool,
     closed: bool,
 }
@@ -71,7 +71,6 @@ impl Turns {
             if (state.burst || waited || state.closed)
                 && let Some(batch) = state.take()
             {
-                state.burst = false;
                 return Some(batch);
             }
             if state.closed {
@@ -99,12 +98,15 @@ impl State {
         let batch = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
         self.next += 1;
+        self.burst &= self.waiting.front().is_some_and(Option::is_some);
         Some(batch)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn batch(line: u32) -> Batch {
@@ -145,6 +147,17 @@ mod tests {
         assert_eq!(bursts(1, 2), [1, 3, 5, 7]);
         assert_eq!(bursts(2, 4), [2, 6]);
         assert_eq!(bursts(7, 12), [3, 7]);
+    }
+
+    #[test]
+    fn all_that_is_there_is_taken_without_waiting() {
+        let turns = Turns::new(0, 1);
+        (0..1000).for_each(|number| turns.submit(number, Batch::default()));
+        let started = Instant::now();
+        (0..1000).for_each(|_| assert!(turns.take().is_some()));
+        assert!(started.elapsed() < 100 * MAX_WAIT, "{:?}", started.elapsed());
+        turns.submit(1000, Batch::default());
+        assert!(turns.lock().burst && turns.try_take().is_some() && !turns.lock().burst);
     }
 
     #[test]
