@@ -6,7 +6,7 @@ use crate::cut::{Cutter, Piece, Text};
 use crate::input::{Input, Plain};
 use crate::ledger::Ledger;
 use crate::pass::Backlog;
-use crate::recycle::Spares;
+use crate::recycle::{Reuse, Spares};
 use crate::{Error, Options, Stop};
 
 /// A piece of an input, on its way to a worker.
@@ -85,8 +85,12 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             Err(source) => return self.give_up(current.name, source),
         };
         // The end of a file is a chunk of its own, without lines.
-        let bytes = text.as_bytes().len();
-        let number = self.ledger.admit(bytes, current.cutter.input().bytes_read(), piece.is_none())?;
+        if piece.is_none() {
+            self.texts.give(std::mem::take(&mut text));
+        }
+        // The whole buffer counts, of which a small file uses but a little.
+        let number =
+            self.ledger.admit(text.capacity(), current.cutter.input().bytes_read(), piece.is_none())?;
         if piece.is_some() {
             self.current = Some(current);
         }

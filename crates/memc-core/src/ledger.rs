@@ -15,7 +15,7 @@ pub(crate) struct Ledger {
     /// Told when a chunk is finished or the load stops.
     room: Condvar,
     stopped: AtomicBool,
-    /// Plain bytes that may be in flight before the reader has to wait.
+    /// Bytes of text buffers that may be in flight before the reader has to wait.
     max_bytes: usize,
     /// How many connections have to acknowledge each chunk.
     connections: usize,

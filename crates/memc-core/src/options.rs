@@ -18,8 +18,8 @@ pub struct Options {
     /// Plain text is handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
     pub chunk_bytes: usize,
-    /// How many bytes of plain text may be read ahead of the last acknowledgment, which bounds the memory.
-    /// Default: 32 MiB.
+    /// How many bytes the buffers of plain text may have that are read ahead of the last acknowledgment, which
+    /// bounds the memory. A buffer counts as a whole, however short the file in it. Default: 32 MiB.
     pub max_bytes_in_flight: usize,
     /// Lines longer than this are rejected and take no more memory than this. Default: 16 MiB.
     pub max_line_bytes: usize,

@@ -29,11 +29,35 @@ impl<T: Reuse> Spares<T> {
         self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back.
+    /// Gives a buffer back. One without memory is of no use to who comes next.
     pub(crate) fn give(&self, mut buffer: T) {
-        if buffer.capacity() <= self.max_bytes {
+        if (1..=self.max_bytes).contains(&buffer.capacity()) {
             buffer.clear();
             self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Reuse for Vec<u8> {
+        fn clear(&mut self) {
+            Self::clear(self);
+        }
+
+        fn capacity(&self) -> usize {
+            Self::capacity(self)
+        }
+    }
+
+    #[test]
+    fn a_buffer_without_memory_or_with_too_much_is_not_kept() {
+        let spares = Spares::new(100);
+        for capacity in [50, 0, 101] {
+            spares.give(Vec::with_capacity(capacity));
+        }
+        assert_eq!([spares.take().capacity(), spares.take().capacity()], [50, 0]);
     }
 }
