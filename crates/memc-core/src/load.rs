@@ -39,12 +39,12 @@ pub struct DryRecord<'a> {
 /// The [crate's page](crate) has an example of [`load`](Self::load); see [`dry_run`](Self::dry_run) for a trial.
 #[derive(Clone, Debug)]
 pub struct Loader<E> {
-    encoder: E,
-    servers: Vec<Address>,
+    pub(crate) encoder: E,
+    pub(crate) servers: Vec<Address>,
     known: Vec<Known>,
-    options: Options,
-    stop: Stop,
-    progress: Progress,
+    pub(crate) options: Options,
+    pub(crate) stop: Stop,
+    pub(crate) progress: Progress,
 }
 
 impl<E: Encode> Loader<E> {
@@ -164,14 +164,7 @@ impl<E: Encode> Loader<E> {
         let mut restarts = 0;
         let error = loop {
             self.progress.set(report.bytes_in, report.counts.loaded);
-            let mut pass = Pass::new(
-                &self.encoder,
-                &self.servers,
-                &self.options,
-                &self.stop,
-                &self.progress,
-                report.files,
-            );
+            let mut pass = Pass::new(self, report.files);
             go(&mut pass, &mut backlog, &mut on_event);
             restarts = if pass.report.files > 0 { 1 } else { restarts + 1 };
             backlog.begin_anew(pass.report.files);

@@ -8,12 +8,12 @@ use rayon::iter::{ParallelBridge, ParallelIterator};
 use crate::batch::Batch;
 use crate::chunks::Chunks;
 use crate::ledger::Ledger;
-use crate::load::EventResult;
+use crate::load::{EventResult, Loader};
 use crate::recycle::Spares;
 use crate::report::{Event, RunReport, ServerReport};
 use crate::turns::Turns;
 use crate::worker::{Shared, Worker};
-use crate::{Address, Encode, Error, Input, Options, Progress, Stop};
+use crate::{Encode, Error, Input};
 
 /// Events that may wait for the caller before the load waits for it.
 const MAX_WAITING_EVENTS: usize = 8;
@@ -60,11 +60,7 @@ pub(crate) struct Lane<'a> {
 /// What a pass works with, and what came of it.
 #[derive(Debug)]
 pub(crate) struct Pass<'a, E> {
-    encoder: &'a E,
-    servers: &'a [Address],
-    options: &'a Options,
-    stop: &'a Stop,
-    progress: &'a Progress,
+    loader: &'a Loader<E>,
     /// How many inputs were finished before.
     first_index: usize,
     pub(crate) report: RunReport,
@@ -72,16 +68,8 @@ pub(crate) struct Pass<'a, E> {
 }
 
 impl<'a, E: Encode> Pass<'a, E> {
-    pub(crate) fn new(
-        encoder: &'a E,
-        servers: &'a [Address],
-        options: &'a Options,
-        stop: &'a Stop,
-        progress: &'a Progress,
-        first_index: usize,
-    ) -> Self {
-        let report = RunReport::default();
-        Self { encoder, servers, options, stop, progress, first_index, report, error: None }
+    pub(crate) fn new(loader: &'a Loader<E>, first_index: usize) -> Self {
+        Self { loader, first_index, report: RunReport::default(), error: None }
     }
 
     /// Reads, encodes and accounts; `serve` takes the batches of one lane, on a thread of its own, and
@@ -93,32 +81,35 @@ impl<'a, E: Encode> Pass<'a, E> {
         connections: Option<usize>,
         serve: impl Fn(Lane<'_>) -> (usize, ServerReport) + Sync,
     ) {
-        let options = self.options;
-        let lanes = connections.map_or(1, |connections| connections * self.servers.len());
+        let Loader { encoder, servers, options, stop, progress, .. } = self.loader;
+        let lanes = connections.map_or(1, |connections| connections * servers.len());
         let turns: Vec<Turns> = (0..lanes).map(|lane| Turns::new(lane, lanes)).collect();
         let texts = Spares::new(options.chunk_bytes.saturating_mul(2));
         let batches = Spares::new(options.chunk_bytes.saturating_mul(2));
         let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
-        let ledger = Ledger::new(options, lanes, self.first_index, events, self.progress.clone());
+        let ledger = Ledger::new(options, lanes, self.first_index, events, progress.clone());
         let shared = Shared {
             ledger: &ledger,
             turns: &turns,
             texts: &texts,
             batches: &batches,
-            servers: self.servers.len(),
+            servers: servers.len(),
             connections,
             max_line_bytes: options.max_line_bytes,
             keep_rejected: options.keep_rejected,
         };
 
-        let servers = std::thread::scope(|scope| {
+        let reports = std::thread::scope(|scope| {
             let serving: Vec<_> = turns
                 .iter()
                 .enumerate()
                 .map(|(index, turns)| {
                     let lane = Lane { index, turns, ledger: &ledger, spares: &batches };
                     let serve = &serve;
-                    scope.spawn(move || serve(lane))
+                    scope.spawn(move || {
+                        let _stopping = OnDrop(|| stop_if_panicking(lane.ledger));
+                        serve(lane)
+                    })
                 })
                 .collect();
             scope.spawn(|| tell(received, on_event, &ledger));
@@ -127,35 +118,32 @@ impl<'a, E: Encode> Pass<'a, E> {
             // The reader has a thread of its own, since inflating is most of the work and can be done by one only:
             // it goes on while the workers wait for a core. The ledger bounds how far it gets ahead of them.
             let (hand_on, chunks) = mpsc::channel();
-            let mut reading = Chunks::new(backlog, &ledger, &texts, options, self.stop);
+            let mut reading = Chunks::new(backlog, &ledger, &texts, options, stop);
             let reader = scope.spawn(move || reading.all(|chunk| hand_on.send(chunk).is_ok()));
             {
                 let _closing = OnDrop(|| {
                     turns.iter().for_each(Turns::close);
-                    if std::thread::panicking() {
-                        // The chunk of this worker will never be finished: the reader must not wait for it.
-                        ledger.stop(Error::Requested);
-                    }
+                    stop_if_panicking(&ledger);
                 });
-                let workers = || Worker::new(&shared, self.encoder.clone());
+                let workers = || Worker::new(&shared, encoder.clone());
                 chunks.into_iter().par_bridge().for_each_init(workers, Worker::work);
             }
             if let Err(panic) = reader.join() {
                 std::panic::resume_unwind(panic);
             }
-            let mut servers: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
+            let mut reports: Vec<_> = servers.iter().map(ServerReport::of).collect();
             for lane in serving {
                 match lane.join() {
                     // In a dry run there may be no server.
                     Ok((server, report)) => {
-                        if let Some(server) = servers.get_mut(server) {
+                        if let Some(server) = reports.get_mut(server) {
                             server.merge(&report);
                         }
                     }
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            servers
+            reports
         });
 
         let (finished, unfinished, error) = ledger.into_outcome();
@@ -164,7 +152,7 @@ impl<'a, E: Encode> Pass<'a, E> {
             counts: finished.counts,
             bytes_in: finished.bytes_in,
             unfinished,
-            servers,
+            servers: reports,
             ..RunReport::default()
         };
         self.error = error;
@@ -173,10 +161,18 @@ impl<'a, E: Encode> Pass<'a, E> {
 
 /// Passes the events on to the caller until there are no more or the caller fails.
 fn tell(events: mpsc::Receiver<Event>, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) {
+    let _stopping = OnDrop(|| stop_if_panicking(ledger));
     // The channel is gone before the ledger is asked, which may be waiting for room in it.
     let result = events.into_iter().try_for_each(on_event);
     if let Err(source) = result {
         ledger.stop(Error::Caller { source });
+    }
+}
+
+/// What a thread had in hand when it panicked is never finished: the others must not wait for it.
+fn stop_if_panicking(ledger: &Ledger) {
+    if std::thread::panicking() {
+        ledger.stop(Error::Requested);
     }
 }
 

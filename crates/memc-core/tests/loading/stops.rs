@@ -2,9 +2,10 @@
 
 use std::error::Error as _;
 use std::io::{BufRead, BufReader, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use memc_core::{AppsEncoder, Error, Event, Loader};
+use memc_core::{AppsEncoder, DryRecord, Error, Event, Loader};
 use memc_testkit::{Model, Sample, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -104,6 +105,53 @@ fn a_panic_in_an_encoder_is_passed_on() -> Result {
         drop(loader.load([input("file", text)], ignore));
     }));
     assert!(result.is_err(), "a panic, and neither a hang nor a report of success");
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_a_dry_run_s_caller_is_passed_on() -> Result {
+    let mut options = small_chunks(10);
+    options.max_bytes_in_flight = 100;
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], options);
+    let text = "idfa\te7e1\t1\t2\t3\n".repeat(1000);
+    for panics_on_event in [false, true] {
+        let on_record = |_: DryRecord<'_>| assert!(panics_on_event, "a caller's own bug");
+        let on_event = |_| {
+            assert!(!panics_on_event, "a caller's own bug");
+            Ok(())
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            drop(loader.dry_run([input("file", text.as_bytes())], on_record, on_event));
+        }));
+        assert!(result.is_err(), "a panic, and no hang");
+    }
+    Ok(())
+}
+
+/// Each has a whole buffer for its one line.
+#[test]
+fn many_small_files_are_not_read_far_ahead() -> Result {
+    const AHEAD: usize = 10;
+    let mut options = small_chunks(1000);
+    options.max_bytes_in_flight = AHEAD * options.chunk_bytes;
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], options);
+    let opened = AtomicUsize::new(0);
+    let inputs = (0..1000).map(|_| {
+        opened.fetch_add(1, Ordering::Relaxed);
+        input("file", "idfa\te7e1\t1\t2\t3\n")
+    });
+    let (mut shown, mut most_ahead) = (0, 0);
+    let on_record = |_: DryRecord<'_>| {
+        // Time enough to open all of them.
+        if shown == 0 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        most_ahead = most_ahead.max(opened.load(Ordering::Relaxed) - shown);
+        shown += 1;
+    };
+    loader.dry_run(inputs, on_record, ignore)?;
+    assert_eq!(shown, 1000);
+    assert!((2..=AHEAD + 2).contains(&most_ahead), "{most_ahead} files ahead");
     Ok(())
 }
 
