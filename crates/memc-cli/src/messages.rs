@@ -149,7 +149,7 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
-            "Stopped early, {left} files keep their names: mend what the next line tells, then run again"
+            "Stopped early, files that keep their names: {left}. Mend what the next line tells, then run again"
         );
     }
 }

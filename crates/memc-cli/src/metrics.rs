@@ -1,5 +1,6 @@
 //! The figures of `--metrics`, in the text format of Prometheus, for its textfile collector.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
@@ -36,10 +37,9 @@ pub(crate) fn text(args: &Args, summary: &Summary, end: &End) -> String {
     text.one("files_done", "Files that are done.", summary.done.len());
     text.one("lines", "Lines of the files that are done.", counts.lines);
     text.one("records_loaded", "Records that their servers acknowledged.", counts.loaded);
-    let rejected = REASONS.map(|reason| {
-        let count = counts.rejected.get(&reason).copied().unwrap_or(0);
-        (labels(&[("reason", reason.name())]), count)
-    });
+    let mut rejected = BTreeMap::from(REASONS.map(|reason| (reason, 0)));
+    rejected.extend(&counts.rejected);
+    let rejected = rejected.into_iter().map(|(reason, count)| (labels(&[("reason", reason.name())]), count));
     text.family("lines_rejected", "Lines that were rejected, by reason.", rejected);
     text.one("app_ids_dropped", "App ids left out of records because they are no numbers.", counts.dropped);
     text.one(

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("stopped on request")]
     Requested,
     /// The caller's own handling of an [`Event`](crate::Event) failed.
-    #[error("cannot go on after a file")]
+    #[error("the caller cannot go on with the load")]
     Caller {
         /// The error that the caller returned.
         source: Box<dyn std::error::Error + Send + Sync>,

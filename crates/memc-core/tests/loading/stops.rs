@@ -79,7 +79,7 @@ fn a_caller_that_fails_stops_the_load() -> Result {
         Ok(())
     });
     let stopped = stopped.err().ok_or("it must stop")?;
-    assert_eq!(stopped.to_string(), "cannot go on after a file");
+    assert_eq!(stopped.to_string(), "the caller cannot go on with the load");
     assert_eq!(stopped.source().map(ToString::to_string).as_deref(), Some("the folder is read-only"));
     assert_eq!(finished, 4, "nothing is told after the failure");
     Ok(())
