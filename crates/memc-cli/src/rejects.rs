@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use memc_core::RejectedLine;
+use memc_core::RejectedLines;
 
 /// See the module's text. `cut -f4-` gives the lines back, ready to be mended and loaded again.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ impl Rejects {
     }
 
     /// Adds lines of one log.
-    pub(crate) fn add(&mut self, log: &str, lines: &[RejectedLine]) -> Result<()> {
+    pub(crate) fn add(&mut self, log: &str, lines: &RejectedLines) -> Result<()> {
         // A tab in a path would move the columns.
         let log = log.replace(['\t', '\n'], "?");
         let mut add = || {
-            for rejected in lines {
-                write!(self.out, "{log}\t{}\t{}\t", rejected.line, rejected.reason)?;
-                self.out.write_all(&rejected.bytes)?;
+            for (line, reason, bytes) in lines.lines() {
+                write!(self.out, "{log}\t{line}\t{reason}\t")?;
+                self.out.write_all(bytes)?;
                 self.out.write_all(b"\n")?;
             }
             Ok(())

@@ -3,9 +3,6 @@
 //! A batch is quiet meta sets, `ms KEY LEN q`, closed by one `mn`: the server answers only refusals and the
 //! end ([protocol, "Meta Commands"](https://docs.memcached.org/protocols/meta/)).
 
-use std::sync::Arc;
-
-use crate::cut::Text;
 use crate::recycle::Reuse;
 
 /// Closes a batch; the server answers `MN` when everything before it is done.
@@ -19,8 +16,6 @@ const QUIET_END: &[u8] = b" q\r\n";
 pub(crate) struct Batch {
     commands: Vec<u8>,
     records: Vec<Place>,
-    /// The text of the chunk, if lines that a server refuses are to be told.
-    text: Option<Arc<Text>>,
 }
 
 /// Where a record of a batch stands and comes from.
@@ -47,7 +42,6 @@ impl Reuse for Batch {
     fn clear(&mut self) {
         self.commands.clear();
         self.records.clear();
-        self.text = None;
     }
 
     fn capacity(&self) -> usize {
@@ -75,17 +69,6 @@ impl Batch {
         self.commands.extend_from_slice(b"\r\n");
         let server = u32::try_from(server).unwrap_or(u32::MAX);
         self.records.push(Place { end: self.commands.len(), line, server });
-    }
-
-    /// Keeps the text that the records come from.
-    pub(crate) fn keep_text(&mut self, text: &Arc<Text>) {
-        self.text = Some(Arc::clone(text));
-    }
-
-    /// A line of the text that is kept, if it is.
-    pub(crate) fn line(&self, line: u32) -> Option<&[u8]> {
-        let text = self.text.as_ref()?.as_bytes();
-        text.split(|&byte| byte == b'\n').nth(usize::try_from(line).ok()?)
     }
 
     /// Ends the batch: no record can be added after it.

@@ -48,7 +48,7 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
 
     /// The next input, opened; `None` if there is none or it does not open.
     fn open_next(&mut self) -> Option<Current> {
-        let input = self.inputs.next()?;
+        let input = self.inputs.next(self.ledger.files_told())?;
         let name = input.name().to_owned();
         self.ledger.open_file(name.clone());
         match input.open() {

@@ -28,6 +28,12 @@ impl Text {
         &self.bytes[..self.filled]
     }
 
+    /// The text alone, without the room behind it.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        self.bytes
+    }
+
     /// Reads until `target` bytes are filled or the input ends; true at the end.
     fn fill(&mut self, input: &mut impl Read, target: usize) -> io::Result<bool> {
         if self.bytes.len() < target {

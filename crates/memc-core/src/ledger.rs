@@ -1,11 +1,11 @@
 //! Keeps account of chunks and files: what is in flight, what is acknowledged, what is finished, in order.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Instant;
 
-use crate::report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine};
+use crate::report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine, RejectedLines};
 use crate::{Error, Options, Progress, Reject};
 
 /// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
@@ -15,11 +15,12 @@ pub(crate) struct Ledger {
     /// Told when a chunk is finished or the load stops.
     room: Condvar,
     stopped: AtomicBool,
+    /// How many files the caller has taken note of.
+    told: AtomicUsize,
     /// Bytes of text buffers that may be in flight before the reader has to wait.
     max_bytes: usize,
     /// How many connections have to acknowledge each chunk.
     connections: usize,
-    keep_rejected: bool,
 }
 
 #[derive(Debug, Default)]
@@ -32,10 +33,12 @@ struct State {
     files: VecDeque<OpenFile>,
     /// The index of the input that is opened next.
     next_index: usize,
-    finished: Finished,
     events: Option<mpsc::SyncSender<Event>>,
     progress: Progress,
-    error: Option<Error>,
+    /// Why nothing more is read.
+    reading_ended: Option<Error>,
+    /// Why what is in flight is not finished, either.
+    stopped: Option<Error>,
 }
 
 /// A chunk that is not finished.
@@ -55,43 +58,38 @@ struct OpenFile {
     opened_at: Instant,
 }
 
-/// The finished files, added up.
-#[derive(Debug, Default)]
-pub(crate) struct Finished {
-    pub(crate) files: usize,
-    pub(crate) counts: Counts,
-    pub(crate) bytes_in: u64,
-}
-
 /// What a worker, or a connection, has to report on one chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
-    /// Lines are counted from 0 in the chunk here.
-    pub(crate) rejected_lines: Vec<RejectedLine>,
+    /// The first of each reason; lines are counted from 0 in the chunk here.
+    pub(crate) quotes: Vec<RejectedLine>,
+    /// All of them and the text that they are in, if they are to be told.
+    pub(crate) places: BTreeMap<Reject, Vec<u32>>,
+    pub(crate) text: Vec<u8>,
 }
 
 impl Tally {
-    /// Counts a rejected line, and quotes it if it is among the first of its reason.
-    ///
-    /// With `bytes`, the line itself, it is kept in any case.
-    pub(crate) fn reject(
-        &mut self,
-        line: u64,
-        reason: Reject,
-        text: impl FnOnce() -> String,
-        bytes: Option<&[u8]>,
-    ) {
+    /// Counts a rejected line, quotes it if it is among the first of its reason, and keeps its place if `keep`.
+    pub(crate) fn reject(&mut self, line: u32, reason: Reject, text: impl FnOnce() -> String, keep: bool) {
         self.counts.reject(reason);
-        if bytes.is_some() || self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
-            let bytes = bytes.unwrap_or_default().to_vec();
-            self.rejected_lines.push(RejectedLine { line, reason, text: text(), bytes });
+        if self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
+            self.quotes.push(RejectedLine { line: u64::from(line), reason, text: text() });
+        }
+        if keep {
+            self.places.entry(reason).or_default().push(line);
         }
     }
 
     fn merge(&mut self, other: Self) {
         self.counts.merge(&other.counts);
-        self.rejected_lines.extend(other.rejected_lines);
+        self.quotes.extend(other.quotes);
+        for (reason, places) in other.places {
+            self.places.entry(reason).or_default().extend(places);
+        }
+        if !other.text.is_empty() {
+            self.text = other.text;
+        }
     }
 }
 
@@ -109,9 +107,9 @@ impl Ledger {
             state: Mutex::new(state),
             room: Condvar::new(),
             stopped: AtomicBool::new(false),
+            told: AtomicUsize::new(0),
             max_bytes: options.max_bytes_in_flight,
             connections,
-            keep_rejected: options.keep_rejected,
         }
     }
 
@@ -153,24 +151,24 @@ impl Ledger {
             chunk.waiting_for -= 1;
         }
         while state.chunks.front().is_some_and(|chunk| chunk.waiting_for == 0) {
-            state.finish_chunk(self.keep_rejected);
+            state.finish_chunk();
             self.room.notify_all();
         }
     }
 
-    /// Notes why the load must end; the first reason stays. What is in flight may still be finished.
+    /// Notes why nothing more is read. What is in flight may still be finished.
     pub(crate) fn fail(&self, error: Error) {
-        self.lock().error.get_or_insert(error);
+        self.lock().reading_ended = Some(error);
     }
 
-    /// Ends the load at once: nothing more is read or sent.
+    /// Ends the load at once, for the first reason that is given: nothing more is read or sent.
     pub(crate) fn stop(&self, error: Error) {
         let mut state = self.lock();
-        // A restart is the one error after which a load can go on, and it must not go unnoticed. Nor must a
-        // failure behind a request to stop.
+        // A restart is the one error after which a load can go on, and it must not go unnoticed, unless the caller
+        // has had enough.
         let restarted = matches!(error, Error::Restarted { .. });
-        if restarted || matches!(state.error, None | Some(Error::Requested)) {
-            state.error = Some(error);
+        if state.stopped.is_none() || restarted && !matches!(state.stopped, Some(Error::Caller { .. })) {
+            state.stopped = Some(error);
         }
         self.stopped.store(true, Ordering::Relaxed);
         self.room.notify_all();
@@ -185,11 +183,23 @@ impl Ledger {
         self.lock().events = None;
     }
 
-    /// What the load came to: the finished files, the file in work, the error.
-    pub(crate) fn into_outcome(self) -> (Finished, Option<FileReport>, Option<Error>) {
+    /// Notes that the caller has taken note of one more finished file.
+    pub(crate) fn told(&self) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many finished files the caller has taken note of.
+    pub(crate) fn files_told(&self) -> usize {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// How the load has ended: with this file in work, for this reason.
+    ///
+    /// Why not even what was in flight could be finished tells more than why nothing more was read.
+    pub(crate) fn into_outcome(self) -> (Option<FileReport>, Option<Error>) {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let unfinished = state.files.pop_front().map(OpenFile::into_report);
-        (state.finished, unfinished, state.error)
+        (unfinished, state.stopped.or(state.reading_ended))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -200,13 +210,12 @@ impl Ledger {
 
 impl State {
     /// Moves the first chunk's tally to its file, and the file to the finished ones if it was its last.
-    fn finish_chunk(&mut self, keep_rejected: bool) {
+    fn finish_chunk(&mut self) {
         let (Some(chunk), Some(file)) = (self.chunks.pop_front(), self.files.front_mut()) else { return };
         self.first += 1;
         self.bytes_in_flight -= chunk.bytes;
         self.progress.add(chunk.bytes_in - file.report.bytes_in, chunk.tally.counts.loaded);
-        let lines = file.add(chunk.tally, chunk.bytes_in);
-        if keep_rejected && !lines.is_empty() {
+        if let Some(lines) = file.add(chunk.tally, chunk.bytes_in) {
             let file = file.report.name.clone();
             self.send(Event::LinesRejected { file, lines });
         }
@@ -214,9 +223,6 @@ impl State {
             return;
         }
         if let Some(report) = self.files.pop_front().map(OpenFile::into_report) {
-            self.finished.files += 1;
-            self.finished.counts.merge(&report.counts);
-            self.finished.bytes_in += report.bytes_in;
             self.send(Event::FileFinished(report));
             self.announce();
         }
@@ -238,20 +244,20 @@ impl State {
 }
 
 impl OpenFile {
-    /// Adds a chunk's tally and returns its rejected lines, now numbered as in the file.
-    fn add(&mut self, mut tally: Tally, bytes_in: u64) -> Vec<RejectedLine> {
+    /// Adds a chunk's tally, and returns its rejected lines if they are to be told.
+    fn add(&mut self, mut tally: Tally, bytes_in: u64) -> Option<RejectedLines> {
         let report = &mut self.report;
-        tally.rejected_lines.sort_by_key(|rejected| rejected.line);
-        for rejected in &mut tally.rejected_lines {
-            rejected.line += report.counts.lines + 1;
-            let quoted = report.rejected_lines.iter().filter(|it| it.reason == rejected.reason).count();
+        let first_line = report.counts.lines + 1;
+        tally.quotes.sort_by_key(|quote| quote.line);
+        for quote in tally.quotes {
+            let quoted = report.rejected_lines.iter().filter(|it| it.reason == quote.reason).count();
             if quoted < QUOTED_REJECTS {
-                report.rejected_lines.push(RejectedLine { bytes: Vec::new(), ..rejected.clone() });
+                report.rejected_lines.push(RejectedLine { line: first_line + quote.line, ..quote });
             }
         }
         report.counts.merge(&tally.counts);
         report.bytes_in = bytes_in;
-        tally.rejected_lines
+        (!tally.places.is_empty()).then(|| RejectedLines::new(first_line, tally.text, tally.places))
     }
 
     fn into_report(self) -> FileReport {
@@ -261,6 +267,9 @@ impl OpenFile {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::time::Duration;
+
     use super::*;
 
     fn ledger(max_bytes_in_flight: usize, connections: usize, events: mpsc::SyncSender<Event>) -> Ledger {
@@ -286,7 +295,7 @@ mod tests {
             ledger.report(number, tally(3, 2));
         }
         let mut rejecting = tally(0, 0);
-        rejecting.reject(1, Reject::Server, || "no".to_owned(), None);
+        rejecting.reject(1, Reject::Server, || "no".to_owned(), false);
         ledger.report(2, rejecting);
         ledger.report(1, tally(0, 0));
         assert_eq!(received.try_iter().collect::<Vec<_>>(), [Event::FileStarted("a".to_owned())]);
@@ -300,8 +309,7 @@ mod tests {
         assert_eq!((a.index, a.name.as_str(), a.counts.loaded, a.bytes_in), (0, "a", 2, 5));
         assert_eq!((b.index, b_name.as_str(), b.counts.loaded, b.bytes_in), (1, "b", 4, 7));
         assert_eq!(b.rejected_lines[0].line, 5, "three lines of the chunk before, and from 1");
-        let (finished, unfinished, error) = ledger.into_outcome();
-        assert_eq!((finished.files, finished.bytes_in, finished.counts.loaded), (2, 12, 6));
+        let (unfinished, error) = ledger.into_outcome();
         assert!(unfinished.is_none() && error.is_none());
     }
 
@@ -312,7 +320,7 @@ mod tests {
         assert_eq!(ledger.admit(1000, 0, false), Some(0));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| ledger.admit(1, 0, false));
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished());
             ledger.report(0, Tally::default());
             assert_eq!(waiting.join().ok(), Some(Some(1)));
@@ -326,14 +334,44 @@ mod tests {
         for number in 0..2 {
             ledger.admit(1, 0, false);
             let mut tally = tally(10, 0);
-            for line in 0..QUOTED_REJECTS as u64 - 1 {
-                tally.reject(line, Reject::Key, String::new, None);
+            for line in 0..2 {
+                tally.reject(line, Reject::Key, String::new, false);
             }
             ledger.report(number, tally);
         }
-        let (_, unfinished, _) = ledger.into_outcome();
+        let (unfinished, _) = ledger.into_outcome();
         let report = unfinished.unwrap_or_default();
         assert_eq!(report.rejected_lines.iter().map(|it| it.line).collect::<Vec<_>>(), [1, 2, 11]);
         assert_eq!(report.counts.rejected[&Reject::Key], 4);
+    }
+
+    /// A follower went on waiting for a cut file, though the one before it could not be finished.
+    #[test]
+    fn why_nothing_is_finished_tells_more_than_why_nothing_is_read() {
+        let stopped = |errors: [Error; 2]| {
+            let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
+            let [first, second] = errors;
+            ledger
+                .fail(Error::Read { file: "second".to_owned(), source: io::ErrorKind::UnexpectedEof.into() });
+            ledger.stop(first);
+            ledger.stop(second);
+            ledger.into_outcome().1.map(|error| error.to_string())
+        };
+        let restarted = || Error::Restarted { address: "there".to_owned() };
+        let caller = || Error::Caller { source: "enough".into() };
+        let server = || Error::Server {
+            address: "here".to_owned(),
+            retries: 0,
+            elapsed: Duration::ZERO,
+            source: io::ErrorKind::TimedOut.into(),
+        };
+        for (errors, told) in [
+            ([server(), caller()], server()),
+            ([server(), restarted()], restarted()),
+            ([caller(), restarted()], caller()),
+            ([restarted(), caller()], restarted()),
+        ] {
+            assert_eq!(stopped(errors), Some(told.to_string()));
+        }
     }
 }

@@ -51,5 +51,7 @@ pub use options::{Options, Stop};
 pub use parse::AppsInstalled;
 pub use progress::Progress;
 pub use reject::Reject;
-pub use report::{Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine, RunReport, ServerReport, Stopped};
+pub use report::{
+    Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine, RejectedLines, RunReport, ServerReport, Stopped,
+};
 pub use serialize::{UserApps, serialize};

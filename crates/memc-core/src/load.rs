@@ -74,7 +74,9 @@ impl<E: Encode> Loader<E> {
     /// restart since an earlier load of this loader is told in the same way.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
-    /// meanwhile. When it has been told of a finished file, that file and all before it are stored.
+    /// meanwhile, so far as memory allows. It must not wait for work of the rayon pool that encodes. When it has been
+    /// told of a finished file, that file and all before it are stored. ([`Event::ServerRestarted`] is told from
+    /// the calling thread, between two ways through the inputs.)
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ pub struct Options {
     /// Lines longer than this are rejected and take no more memory than this. Default: 16 MiB.
     pub max_line_bytes: usize,
     /// Whether to tell every rejected line, unchanged, with [`Event::LinesRejected`](crate::Event). The text
-    /// of chunks is kept until they are acknowledged then. Default: no.
+    /// of chunks is kept until that is told then. Default: no.
     pub keep_rejected: bool,
 }
 

@@ -22,29 +22,38 @@ const MAX_WAITING_EVENTS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Backlog<I> {
     opened: VecDeque<Input>,
-    /// How many of `opened` were taken since the beginning of the pass.
+    /// How many were finished in this pass and are no longer in `opened`.
+    finished: usize,
+    /// How many were taken in this pass, finished ones included.
     taken: usize,
     rest: I,
 }
 
 impl<I: Iterator<Item = Input>> Backlog<I> {
     pub(crate) fn new(rest: I) -> Self {
-        Self { opened: VecDeque::new(), taken: 0, rest }
+        Self { opened: VecDeque::new(), finished: 0, taken: 0, rest }
     }
 
-    /// The next input to read.
-    pub(crate) fn next(&mut self) -> Option<&mut Input> {
-        if self.taken == self.opened.len() {
+    /// The next input to read, when `finished` ones of this pass are finished.
+    pub(crate) fn next(&mut self, finished: usize) -> Option<&mut Input> {
+        self.forget(finished);
+        let at = self.taken - self.finished;
+        if at == self.opened.len() {
             self.opened.push_back(self.rest.next()?);
         }
         self.taken += 1;
-        self.opened.get_mut(self.taken - 1)
+        self.opened.get_mut(at)
     }
 
-    /// Forgets the first `finished` inputs of this pass; the others are read again.
+    /// Begins another pass after one in which so many inputs were finished; the others are read again.
     pub(crate) fn begin_anew(&mut self, finished: usize) {
-        self.opened.drain(..finished.min(self.opened.len()));
-        self.taken = 0;
+        self.forget(finished);
+        (self.finished, self.taken) = (0, 0);
+    }
+
+    fn forget(&mut self, finished: usize) {
+        self.opened.drain(..(finished - self.finished).min(self.opened.len()));
+        self.finished = finished;
     }
 }
 
@@ -99,7 +108,7 @@ impl<'a, E: Encode> Pass<'a, E> {
             keep_rejected: options.keep_rejected,
         };
 
-        let reports = std::thread::scope(|scope| {
+        let report = std::thread::scope(|scope| {
             let serving: Vec<_> = turns
                 .iter()
                 .enumerate()
@@ -112,9 +121,9 @@ impl<'a, E: Encode> Pass<'a, E> {
                     })
                 })
                 .collect();
-            scope.spawn(|| tell(received, on_event, &ledger));
+            let telling = scope.spawn(|| tell(received, on_event, &ledger));
             // Also when a worker panics, the threads must come to their end for the scope to be left.
-            let _closing = OnDrop(|| ledger.close_events());
+            let closing = OnDrop(|| ledger.close_events());
             // The reader has a thread of its own, since inflating is most of the work and can be done by one only:
             // it goes on while the workers wait for a core. The ledger bounds how far it gets ahead of them.
             let (hand_on, chunks) = mpsc::channel();
@@ -131,42 +140,55 @@ impl<'a, E: Encode> Pass<'a, E> {
             if let Err(panic) = reader.join() {
                 std::panic::resume_unwind(panic);
             }
-            let mut reports: Vec<_> = servers.iter().map(ServerReport::of).collect();
+            let mut servers: Vec<_> = servers.iter().map(ServerReport::of).collect();
             for lane in serving {
                 match lane.join() {
                     // In a dry run there may be no server.
                     Ok((server, report)) => {
-                        if let Some(server) = reports.get_mut(server) {
+                        if let Some(server) = servers.get_mut(server) {
                             server.merge(&report);
                         }
                     }
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            reports
+            drop(closing);
+            match telling.join() {
+                Ok(report) => RunReport { servers, ..report },
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         });
 
-        let (finished, unfinished, error) = ledger.into_outcome();
-        self.report = RunReport {
-            files: finished.files,
-            counts: finished.counts,
-            bytes_in: finished.bytes_in,
-            unfinished,
-            servers: reports,
-            ..RunReport::default()
-        };
+        let (unfinished, error) = ledger.into_outcome();
+        self.report = RunReport { unfinished: report.unfinished.or(unfinished), ..report };
         self.error = error;
     }
 }
 
-/// Passes the events on to the caller until there are no more or the caller fails.
-fn tell(events: mpsc::Receiver<Event>, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) {
+/// Passes the events on to the caller until there are no more or the caller fails; returns what it took note of.
+fn tell(
+    events: mpsc::Receiver<Event>,
+    on_event: &mut impl FnMut(Event) -> EventResult,
+    ledger: &Ledger,
+) -> RunReport {
     let _stopping = OnDrop(|| stop_if_panicking(ledger));
     // The channel is gone before the ledger is asked, which may be waiting for room in it.
-    let result = events.into_iter().try_for_each(on_event);
+    let mut report = RunReport::default();
+    let result = events.into_iter().try_for_each(|event| {
+        let Event::FileFinished(file) = &event else { return on_event(event) };
+        let file = file.clone();
+        if let Err(error) = on_event(event) {
+            report.unfinished = Some(file);
+            return Err(error);
+        }
+        report.add(&file);
+        ledger.told();
+        Ok(())
+    });
     if let Err(source) = result {
         ledger.stop(Error::Caller { source });
     }
+    report
 }
 
 /// What a thread had in hand when it panicked is never finished: the others must not wait for it.
@@ -182,5 +204,31 @@ struct OnDrop<F: Fn()>(F);
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_holds_what_is_not_finished() {
+        let names = |backlog: &Backlog<_>| {
+            backlog.opened.iter().map(|input: &Input| input.name().to_owned()).collect::<Vec<_>>()
+        };
+        let mut backlog = Backlog::new((0..).map(|number| Input::path(number.to_string())));
+        let mut next = |finished| {
+            let name = backlog.next(finished).map(|input| input.name().to_owned()).unwrap_or_default();
+            (name, names(&backlog).len())
+        };
+        assert_eq!(next(0), ("0".to_owned(), 1));
+        assert_eq!(next(0), ("1".to_owned(), 2));
+        assert_eq!(next(1), ("2".to_owned(), 2));
+        assert_eq!(next(3), ("3".to_owned(), 1));
+        assert_eq!(next(3), ("4".to_owned(), 2));
+        backlog.begin_anew(4);
+        assert_eq!(names(&backlog), ["4"]);
+        let mut again = (0..2).map(|_| backlog.next(0).map(|input| input.name().to_owned()));
+        assert_eq!((again.next(), again.next()), (Some(Some("4".to_owned())), Some(Some("5".to_owned()))));
     }
 }

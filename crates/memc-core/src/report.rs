@@ -74,9 +74,36 @@ pub struct RejectedLine {
     /// The beginning of the line with what is not printable ASCII escaped; for a refusal of the server,
     /// its answer and the key.
     pub text: String,
-    /// The line itself without its `\n`, if [`Options::keep_rejected`](crate::Options::keep_rejected) asks
-    /// for it; of a line that is too long just the beginning.
-    pub bytes: Vec<u8>,
+}
+
+/// Rejected lines as they stand in their file, all those of one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedLines {
+    /// The number of the first line of `text`.
+    first_line: u64,
+    /// The chunk's text, of which the lines are a part: a few bytes for each line keep even a file of nothing
+    /// but rejects small.
+    text: Vec<u8>,
+    /// Where they are, counted in lines from 0, in ascending order.
+    places: BTreeMap<Reject, Vec<u32>>,
+}
+
+impl RejectedLines {
+    pub(crate) fn new(first_line: u64, text: Vec<u8>, mut places: BTreeMap<Reject, Vec<u32>>) -> Self {
+        places.values_mut().for_each(|places| places.sort_unstable());
+        Self { first_line, text, places }
+    }
+
+    /// The lines in the order of the file: the number of each, from 1, why it was rejected, and its bytes without
+    /// the `\n`; of a line that is too long just the beginning.
+    pub fn lines(&self) -> impl Iterator<Item = (u64, Reject, &[u8])> {
+        let mut places: Vec<_> = self.places.iter().map(|(reason, places)| (*reason, &places[..])).collect();
+        (0..).zip(self.text.split(|&byte| byte == b'\n')).filter_map(move |(at, line)| {
+            let (reason, rest) = places.iter_mut().find(|(_, rest)| rest.first() == Some(&at))?;
+            *rest = &rest[1..];
+            Some((self.first_line + u64::from(at), *reason, line))
+        })
+    }
 }
 
 /// A file that is finished: every record acknowledged by its server or counted as rejected.
@@ -145,13 +172,21 @@ pub struct RunReport {
     pub bytes_in: u64,
     /// The whole run.
     pub duration: Duration,
-    /// The file in work when the run stopped early; its counts are of the part that was acknowledged.
+    /// The file in work when the run stopped early, or the one that the caller could not mark as done; its counts
+    /// are of the part that was acknowledged.
     pub unfinished: Option<FileReport>,
     /// The servers, in the order of their indices.
     pub servers: Vec<ServerReport>,
 }
 
 impl RunReport {
+    /// Adds a finished file.
+    pub(crate) fn add(&mut self, file: &FileReport) {
+        self.files += 1;
+        self.counts.merge(&file.counts);
+        self.bytes_in += file.bytes_in;
+    }
+
     /// Adds what a further way through the inputs came to.
     pub(crate) fn merge(&mut self, other: Self) {
         self.files += other.files;
@@ -201,8 +236,8 @@ pub enum Event {
     LinesRejected {
         /// The input's name.
         file: String,
-        /// The lines, in the order of the file.
-        lines: Vec<RejectedLine>,
+        /// The lines.
+        lines: RejectedLines,
     },
     /// This server was restarted: what it had acknowledged is lost. The file in work is begun anew; the
     /// files that were finished before are not.
@@ -226,6 +261,17 @@ mod tests {
         counts.loaded = 0;
         assert_eq!(counts.error_rate(), f64::INFINITY);
         assert_eq!(Counts::default().error_rate(), 0.0);
+    }
+
+    #[test]
+    fn rejected_lines_come_in_the_order_of_the_file() {
+        let places = BTreeMap::from([(Reject::Key, vec![4, 1]), (Reject::Fields, vec![2])]);
+        let lines = RejectedLines::new(11, b"zero\none\n\nthree\nfour\n".to_vec(), places);
+        let lines: Vec<_> = lines.lines().collect();
+        assert_eq!(
+            lines,
+            [(12, Reject::Key, &b"one"[..]), (13, Reject::Fields, b""), (15, Reject::Key, b"four")]
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(crate) struct Sender<'a> {
     lane: &'a Lane<'a>,
     ledger: &'a Ledger,
     retry_for: Duration,
+    keep_rejected: bool,
     stop: &'a Stop,
 }
 
@@ -63,7 +64,8 @@ struct Failing {
 impl<'a> Sender<'a> {
     pub(crate) fn new(server: &'a Server, lane: &'a Lane<'a>, options: &Options, stop: &'a Stop) -> Self {
         let address = server.address();
-        Self { server, address, lane, ledger: lane.ledger, retry_for: options.retry_for, stop }
+        let Options { retry_for, keep_rejected, .. } = *options;
+        Self { server, address, lane, ledger: lane.ledger, retry_for, keep_rejected, stop }
     }
 
     /// Works until the turns are closed, or the load stops, by this server's failure or another's.
@@ -151,7 +153,7 @@ impl<'a> Sender<'a> {
         for (record, answer) in batch.iter().zip(answers) {
             if let Answer::Refused(text) = answer {
                 let quote = || format!("{text}: {} of {}", record.key.escape_ascii(), self.address);
-                tally.reject(u64::from(record.line), Reject::Server, quote, batch.line(record.line));
+                tally.reject(record.line, Reject::Server, quote, self.keep_rejected);
             }
         }
         let records = batch.len() as u64 - tally.counts.rejected_total();

@@ -1,7 +1,6 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::chunks::Chunk;
@@ -58,23 +57,20 @@ impl<'a, E: Encode> Worker<'a, E> {
             Piece::Lines => self.encode_lines(chunk.text.as_bytes(), &mut tally),
             Piece::LongLine => {
                 tally.counts.lines = 1;
-                let line = chunk.text.as_bytes();
-                tally.reject(0, Reject::Length, || quote(line), shared.keep_rejected.then_some(line));
+                tally.reject(0, Reject::Length, || quote(chunk.text.as_bytes()), shared.keep_rejected);
             }
         }
-        let Chunk { number, text, .. } = chunk;
-        let text = Arc::new(text);
         for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
             batch.close();
-            if shared.keep_rejected {
-                batch.keep_text(&text);
-            }
-            turns.submit(number, batch);
+            turns.submit(chunk.number, batch);
         }
-        shared.ledger.report(number, tally);
-        if let Some(text) = Arc::into_inner(text) {
-            shared.texts.give(text);
+        if shared.keep_rejected {
+            // A server may still refuse some of the lines.
+            tally.text = chunk.text.into_bytes();
+        } else {
+            shared.texts.give(chunk.text);
         }
+        shared.ledger.report(chunk.number, tally);
     }
 
     fn encode_lines(&mut self, mut text: &[u8], tally: &mut Tally) {
@@ -83,12 +79,7 @@ impl<'a, E: Encode> Worker<'a, E> {
             let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
             let line = &text[..end];
             if let Err(reason) = self.encode_line(line, number, tally) {
-                tally.reject(
-                    u64::from(number),
-                    reason,
-                    || quote(line),
-                    self.shared.keep_rejected.then_some(line),
-                );
+                tally.reject(number, reason, || quote(line), self.shared.keep_rejected);
             }
             text = text.get(end + 1..).unwrap_or_default();
             number += 1;

@@ -171,7 +171,7 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     let report = servers.loader(options)?.load([input("file", text)], |event| {
         if let Event::LinesRejected { file, lines } = event {
             assert_eq!(file, "file");
-            told.extend(lines.into_iter().map(|it| (it.line, it.reason, it.bytes)));
+            told.extend(lines.lines().map(|(line, reason, bytes)| (line, reason, bytes.to_vec())));
         }
         Ok(())
     })?;

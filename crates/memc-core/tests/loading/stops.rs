@@ -82,6 +82,9 @@ fn a_caller_that_fails_stops_the_load() -> Result {
     assert_eq!(stopped.to_string(), "the caller cannot go on with the load");
     assert_eq!(stopped.source().map(ToString::to_string).as_deref(), Some("the folder is read-only"));
     assert_eq!(finished, 4, "nothing is told after the failure");
+    let (report, refused) = (&stopped.report, stopped.report.unfinished.as_ref());
+    assert_eq!((report.files, refused.map(|file| file.index)), (3, Some(3)), "what the caller took note of");
+    assert_eq!(report.counts.loaded + report.counts.rejected_total(), 3 * 500);
     Ok(())
 }
 
