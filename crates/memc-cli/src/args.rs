@@ -127,6 +127,16 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
+    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 8 on; else 1,
+    /// the reader]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "Speed"
+    )]
+    pub(crate) inflate_threads: Option<u16>,
+
     /// Connections to each server
     #[arg(
         long,
@@ -298,6 +308,9 @@ impl fmt::Display for Args {
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
         }
+        if let Some(threads) = self.inflate_threads {
+            write!(out, " inflate-threads={threads}")?;
+        }
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =
             (humantime::format_duration(timeout), humantime::format_duration(retry_for));
@@ -398,6 +411,7 @@ mod tests {
             ["--route", "i mei=localhost:7"],
             ["--threads", "0"],
             ["--threads", "1025"],
+            ["--inflate-threads", "0"],
             ["--connections", "0"],
             ["--timeout", "0s"],
             ["--timeout", "5 parsecs"],

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::GzDecoder;
+use crate::split::{Ahead, Member, SEGMENT_BYTES};
 
 /// Compressed bytes are read from the input in pieces of this size.
 const READ_BYTES: usize = 128 * 1024;
@@ -53,9 +53,10 @@ impl Input {
         &self.name
     }
 
-    /// Opens the input and reads so much of it as tells whether it is gzip.
-    pub(crate) fn open(&mut self) -> io::Result<Plain> {
-        Plain::new((self.open)()?)
+    /// Opens the input and reads so much of it as tells whether it is gzip, which so many threads inflate if
+    /// it is large.
+    pub(crate) fn open(&mut self, inflate_threads: usize) -> io::Result<Plain> {
+        Plain::new((self.open)()?, inflate_threads, SEGMENT_BYTES)
     }
 }
 
@@ -75,20 +76,24 @@ pub(crate) struct Plain {
 
 enum Format {
     Text(Raw),
-    Gzip(Box<GzDecoder<Raw>>),
+    Gzip(Box<Member<Raw>>),
     /// Between two changes of state, and after the last member.
     End,
 }
 
 impl Plain {
-    fn new(source: Source) -> io::Result<Self> {
+    fn new(source: Source, inflate_threads: usize, segment_bytes: usize) -> io::Result<Self> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, bytes_read: Arc::clone(&bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
         source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
         let is_gzip = head == GZIP_MAGIC;
         let raw = BufReader::with_capacity(READ_BYTES, Cursor::new(head).chain(source));
-        let format = if is_gzip { Format::Gzip(Box::new(GzDecoder::new(raw))) } else { Format::Text(raw) };
+        let format = if is_gzip {
+            Format::Gzip(Box::new(Member::new(Ahead::new(raw, inflate_threads, segment_bytes))))
+        } else {
+            Format::Text(raw)
+        };
         Ok(Self { format, bytes_read })
     }
 
@@ -113,7 +118,7 @@ impl Read for Plain {
             if let Format::Gzip(member) = std::mem::replace(&mut self.format, Format::End) {
                 let mut raw = member.into_inner();
                 if skip_zeros(&mut raw)? {
-                    self.format = Format::Gzip(Box::new(GzDecoder::new(raw)));
+                    self.format = Format::Gzip(Box::new(Member::new(raw)));
                 }
             }
         }
@@ -157,11 +162,18 @@ mod tests {
 
     fn read(bytes: impl Into<Vec<u8>>) -> io::Result<Vec<u8>> {
         let bytes = bytes.into();
-        let mut text = Vec::new();
-        let mut plain = Input::reader("test", Cursor::new(bytes.clone())).open()?;
-        plain.read_to_end(&mut text)?;
-        assert_eq!(plain.bytes_read(), bytes.len() as u64);
-        Ok(text)
+        let read = |threads, segment_bytes| {
+            let mut text = Vec::new();
+            let mut plain = Plain::new(Box::new(Cursor::new(bytes.clone())), threads, segment_bytes)?;
+            plain.read_to_end(&mut text)?;
+            assert_eq!(plain.bytes_read(), bytes.len() as u64);
+            Ok(text)
+        };
+        // In segments that are as small as a member may be.
+        let in_segments = read(2, 20).map_err(|error: io::Error| error.kind());
+        let plain = read(1, SEGMENT_BYTES);
+        assert_eq!(plain.as_ref().map_err(io::Error::kind), in_segments.as_ref().map_err(|kind| *kind));
+        plain
     }
 
     #[test]
@@ -214,6 +226,6 @@ mod tests {
     fn a_missing_file_is_an_error_only_when_it_is_opened() {
         let mut input = Input::path("/no/such/file");
         assert_eq!(input.name(), "/no/such/file");
-        assert_eq!(input.open().err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+        assert_eq!(input.open(1).err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
     }
 }

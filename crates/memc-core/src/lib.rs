@@ -15,6 +15,7 @@
 
 mod address;
 mod batch;
+mod blocks;
 mod chunks;
 mod connection;
 mod cut;
@@ -37,6 +38,7 @@ mod report;
 mod sender;
 mod serialize;
 mod server;
+mod split;
 mod stats;
 mod stream;
 mod turns;
