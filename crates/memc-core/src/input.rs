@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::split::{Ahead, Member, SEGMENT_BYTES};
+use crate::inflate::{Ahead, Member, SEGMENT_BYTES};
 
 /// Compressed bytes are read from the input in pieces of this size.
 const READ_BYTES: usize = 128 * 1024;

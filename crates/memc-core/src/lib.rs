@@ -15,7 +15,6 @@
 
 mod address;
 mod batch;
-mod blocks;
 mod chunks;
 mod connection;
 mod cut;
@@ -24,6 +23,7 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod inflate;
 mod input;
 mod ledger;
 mod load;
@@ -38,7 +38,6 @@ mod report;
 mod sender;
 mod serialize;
 mod server;
-mod split;
 mod stats;
 mod stream;
 mod turns;
