@@ -149,7 +149,14 @@ struct Counted {
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.source.read(buffer)?;
+        // An interrupted read is done again here: what is above would take it for the end of a member's header, or
+        // of what follows a member.
+        let length = loop {
+            match self.source.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
     }
@@ -218,6 +225,30 @@ mod tests {
             let mut flipped = packed.clone();
             flipped[at] ^= 1;
             assert!(read(flipped).is_err(), "flipped at {at}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn an_interrupted_read_loses_nothing() -> io::Result<()> {
+        /// Interrupted before each byte.
+        struct Interrupted(Cursor<Vec<u8>>, bool);
+        impl Read for Interrupted {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                if self.1 {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                let length = buffer.len().min(1);
+                self.0.read(&mut buffer[..length])
+            }
+        }
+        let packed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
+        for threads in [1, 2] {
+            let mut text = Vec::new();
+            let source = Interrupted(Cursor::new(packed.clone()), false);
+            Plain::new(Box::new(source), threads, 20)?.read_to_end(&mut text)?;
+            assert_eq!(text, b"one\ntwo\nthree\n");
         }
         Ok(())
     }
