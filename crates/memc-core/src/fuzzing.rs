@@ -1,9 +1,10 @@
 //! Opens the crate's inner parts to the fuzz targets; it is compiled for them only.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use crate::connection::{Answer, AnswerReader};
 use crate::cut::{Cutter, Piece, Text};
+use crate::input::Plain;
 use crate::recycle::Reuse;
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
@@ -25,6 +26,14 @@ pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::R
         pieces.push((piece == Piece::Lines, text.as_bytes().to_vec()));
     }
     Ok(pieces)
+}
+
+/// The text of an input, up to its end or an error, by so many threads in segments of so many bytes.
+pub fn inflate(bytes: Vec<u8>, threads: usize, segment_bytes: usize) -> (Vec<u8>, Option<io::ErrorKind>) {
+    let mut text = Vec::new();
+    let result = Plain::new(Box::new(Cursor::new(bytes)), threads, segment_bytes)
+        .and_then(|mut plain| plain.read_to_end(&mut text));
+    (text, result.err().map(|error| error.kind()))
 }
 
 /// What an [`AnswerReader`] makes of a server's bytes.

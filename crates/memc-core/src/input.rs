@@ -82,7 +82,7 @@ enum Format {
 }
 
 impl Plain {
-    fn new(source: Source, inflate_threads: usize, segment_bytes: usize) -> io::Result<Self> {
+    pub(crate) fn new(source: Source, inflate_threads: usize, segment_bytes: usize) -> io::Result<Self> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, bytes_read: Arc::clone(&bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
