@@ -131,7 +131,7 @@ mod tests {
                 assert!(finds_sign(place, &bytes), "{place} {before:?}");
                 for bit in 0..place {
                     let is_empty_block = place - bit == 10
-                        && u16::from_le_bytes(before) >> bit & 0x3ff == EMPTY_BLOCK.0 as u16;
+                        && u128::from(u16::from_le_bytes(before) >> bit & 0x3ff) == EMPTY_BLOCK.0;
                     let may_find = is_empty_block || may_be_padding(place, &bytes);
                     assert!(may_find || !finds_sign(bit, &bytes), "{place} {before:?} {bit}");
                 }

@@ -111,28 +111,31 @@ mod tests {
 
     use super::*;
 
-    /// A task with a next segment whose first block is at this bit.
-    fn task(next_bit: usize) -> (Task, Receiver<Text>, Receiver<Vec<u8>>, Sender<Vec<u8>>) {
+    /// Runs a task whose next segment has its first block at this bit; nothing may come of it.
+    fn run_in_vain(threads: &mut Threads, next_bit: usize) {
         let segment = Arc::new(Segment::new(vec![0; 1000], false));
         let next = Some(Arc::new(Segment::with_first_block(Sample::new(1).text(1), next_bit)));
-        let (window_sender, window) = mpsc::channel();
-        let (next_window, next_window_receiver) = mpsc::channel();
-        let (result, result_receiver) = mpsc::channel();
-        let stop = Arc::default();
-        let task =
-            Task { segment, next, bit: Some(0), buffer: Vec::new(), stop, window, next_window, result };
-        (task, result_receiver, next_window_receiver, window_sender)
+        let (_window, window) = mpsc::channel();
+        let (window_sender, next_window) = mpsc::channel();
+        let (sender, result) = mpsc::channel();
+        threads.run(Task {
+            segment,
+            next,
+            bit: Some(0),
+            buffer: Vec::new(),
+            stop: Arc::default(),
+            window,
+            next_window: window_sender,
+            result: sender,
+        });
+        assert!(result.recv().is_err() && next_window.recv().is_err());
     }
 
     #[test]
     fn a_panic_of_a_thread_leaves_nobody_waiting() {
         let mut threads = Threads::new(1);
         // It looks behind the end of the segment; the thread is gone then.
-        let (panics, result, next_window, _window) = task(usize::MAX / 2);
-        threads.run(panics);
-        assert!(result.recv().is_err() && next_window.recv().is_err());
-        let (is_left, result, next_window, _window) = task(0);
-        threads.run(is_left);
-        assert!(result.recv().is_err() && next_window.recv().is_err());
+        run_in_vain(&mut threads, usize::MAX / 2);
+        run_in_vain(&mut threads, 0);
     }
 }
