@@ -16,7 +16,7 @@ pub struct Options {
     /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
     pub retry_for: Duration,
     /// Threads that inflate a large gzip input; with 1 it is inflated where it is read. Each takes some 10 MiB, of
-    /// text that is packed well up to 20, and makes the input be read ahead by 1 MiB. Default: half of the cores,
+    /// text that is packed well up to 30, and makes the input be read ahead by 1 MiB. Default: half of the cores,
     /// at most 16; 1 with fewer than 8 cores, as several take up to three times the CPU time.
     pub inflate_threads: usize,
     /// Plain text is handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
