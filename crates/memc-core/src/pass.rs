@@ -92,7 +92,7 @@ impl<'a, E: Encode> Pass<'a, E> {
     ) {
         let Loader { encoder, servers, options, stop, progress, .. } = self.loader;
         let lanes = connections.map_or(1, |connections| connections * servers.len());
-        let turns: Vec<Turns> = (0..lanes).map(|lane| Turns::new(lane, lanes)).collect();
+        let turns: Vec<Turns> = (0..lanes).map(|_| Turns::default()).collect();
         let texts = Spares::new(options.chunk_bytes.saturating_mul(2));
         let batches = Spares::new(options.chunk_bytes.saturating_mul(2));
         let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
