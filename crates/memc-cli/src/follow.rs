@@ -44,6 +44,7 @@ pub(crate) fn follow(
         folders.of_logs.iter().chain(&folders.above).for_each(|folder| watcher.watch(folder));
         locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
         let found = locks.find(pattern)?;
+        summary.owns_folders = true;
         messages::others(found.others.iter().filter(|path| !others.contains(*path)));
         others = found.others;
 

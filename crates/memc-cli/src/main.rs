@@ -77,6 +77,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     let pattern = &job.args.pattern;
     let mut locks = FolderLocks::default();
     let found = if job.args.dry { files::find(pattern)? } else { locks.find(pattern)? };
+    summary.owns_folders = true;
     messages::others(&found.others);
     summary.files = found.logs;
     if summary.files.is_empty() {
@@ -90,7 +91,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
 fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
     // Each round of a follower has been written when it ended.
-    let is_written = args.follow && result.is_ok();
+    let is_due = summary.owns_folders && !(args.follow && result.is_ok());
     let error = result.err();
     if let Some(error) = &error
         && !matches!(error.downcast_ref(), Some(Error::Requested))
@@ -99,7 +100,7 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     }
     let error = error.map(|error| format!("{error:#}"));
     let end = End { at: Timestamp::now(), exit_code, error };
-    if !is_written && let Err(error) = outputs::write(args, summary, &end) {
+    if is_due && let Err(error) = outputs::write(args, summary, &end) {
         match exit_code {
             // It has been told why; often it is for the same reason.
             1 => log::warn!("{error:#}"),

@@ -14,6 +14,9 @@ pub(crate) const NOT_ALL_WELL: u8 = 3;
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) started: Timestamp,
+    /// Whether the folders were given to this run. Before that, the report and the metrics may be those of
+    /// another one that is at work.
+    pub(crate) owns_folders: bool,
     /// The files that matched, in the order in which they are loaded.
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
@@ -39,6 +42,7 @@ impl Summary {
     pub(crate) fn new() -> Self {
         Self {
             started: Timestamp::now(),
+            owns_folders: false,
             files: Vec::new(),
             done: Vec::new(),
             earlier: Vec::new(),
@@ -52,7 +56,7 @@ impl Summary {
     pub(crate) fn begin_round(&mut self, files: Vec<PathBuf>) {
         let mut earlier = std::mem::take(&mut self.earlier);
         earlier.extend(self.files.drain(..self.done.len()));
-        *self = Self { files, earlier, ..Self::new() };
+        *self = Self { files, earlier, owns_folders: self.owns_folders, ..Self::new() };
     }
 
     /// From the start of the run to its end.

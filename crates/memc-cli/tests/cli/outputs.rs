@@ -1,10 +1,11 @@
 //! `--report` and `--metrics`: what a run came to, for other programs, however it ended.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 
 use anyhow::{Context, Result, bail, ensure};
 use memc_testkit::{Memcached, Sample};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -157,7 +158,7 @@ fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
 }
 
 #[test]
-fn a_run_that_never_begins_is_reported() -> Result<()> {
+fn a_run_with_nothing_to_do_is_reported() -> Result<()> {
     let work = Workdir::new()?;
     let run = load(&work, &[])?;
     run.exits(0)?;
@@ -166,12 +167,27 @@ fn a_run_that_never_begins_is_reported() -> Result<()> {
         empty["files_found"] == 0 && empty["files"] == json!([]) && empty["error"].is_null(),
         "{empty:#}"
     );
-    tells(&metrics(&work)?, &[("exit_code", 0.0), ("files_found", 0.0), ("records_loaded", 0.0)])?;
+    tells(&metrics(&work)?, &[("exit_code", 0.0), ("files_found", 0.0), ("records_loaded", 0.0)])
+}
 
-    let run = load(&work, &["--log", &work.name("missing/log")])?;
-    run.exits(1)?;
-    ensure!(report(&work)?["error"].as_str().is_some_and(|it| it.starts_with("cannot open the log file")));
-    tells(&metrics(&work)?, &[("exit_code", 1.0)])
+#[test]
+fn a_run_that_the_folder_is_not_given_to_leaves_both_files_alone() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("logs/1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    work.write("report", "of the one at work")?;
+    work.write("metrics.prom", "of the one at work")?;
+    let folder = File::open(work.path("logs"))?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    for options in [&[][..], &["--follow"], &["--log", &work.name("missing/log")]] {
+        let pattern = work.name("logs/*.tsv.gz");
+        let run = load(&work, &[&["--pattern", &pattern][..], options].concat())?;
+        run.exits(1)?;
+        for name in ["report", "metrics.prom"] {
+            let text = fs::read_to_string(work.path(name))?;
+            run.ensure(text == "of the one at work", format!("{name} is {text}"))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
