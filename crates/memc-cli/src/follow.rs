@@ -76,6 +76,8 @@ pub(crate) fn follow(
         if done > 0 {
             outputs::write_round(job.args, summary);
         }
+        // An end between two rounds is not that of the last one again.
+        summary.begin_round(Vec::new());
         if let Outcome::Incomplete(why) = outcome {
             let mut incomplete = if done == 0 { first } else { Held::new(&logs[done]) };
             // What took long is not done over and over while the log grows slowly.

@@ -267,6 +267,28 @@ fn a_dry_run_has_a_report_and_no_metrics_and_the_self_check_has_neither() -> Res
 }
 
 #[test]
+fn a_follower_that_fails_between_two_rounds_does_not_report_the_last_one_again() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("a/1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    work.write("new/.hidden", "")?;
+    let outputs = outputs(&work);
+    let options = ["--follow", "--pattern", &work.name("[a-c]/*.tsv.gz")];
+    let mut running = work.start(&[&outputs.each_ref().map(String::as_str)[..], &options].concat())?;
+    running.wait_for_log("I 1 of 1 files done: 1 records")?;
+    // The folder that comes is in other hands.
+    let folder = File::open(work.path("new"))?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    fs::rename(work.path("new"), work.path("b"))?;
+    let run = work.finish(running)?;
+    run.exits(1)?;
+    let report = report(&work)?;
+    let error = report["error"].as_str().context("an error")?;
+    ensure!(error.starts_with(&format!("cannot lock '{}'", work.name("b"))), "{error}");
+    ensure!(report["files"] == json!([]) && report["records_loaded"] == 0, "{report:#}");
+    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_done", 0.0), ("records_loaded", 0.0)])
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_told_before_the_load_or_makes_it_no_success() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
