@@ -1,4 +1,4 @@
-//! Keeps two loaders from working on the same folder.
+//! Keeps two loaders from working on the same folder, or writing to the same file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -53,14 +53,24 @@ impl FolderLocks {
         if self.folders.contains_key(&identity) {
             return Ok(());
         }
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => bail!("another memc-load is loading it"),
-            // Some network file systems have no locks on folders; their logs must be loaded all the same.
-            Err(error) => log::warn!("{}: loaded without a lock: {error}", path.display()),
+        if !try_lock(&folder, path) {
+            bail!("another memc-load is loading it");
         }
         self.folders.insert(identity, folder);
         Ok(())
+    }
+}
+
+/// Locks an open file or folder until it is closed; false if another process has a lock on it.
+pub(crate) fn try_lock(file: &File, path: &Path) -> bool {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => true,
+        Err(Errno::WOULDBLOCK) => false,
+        // Some network file systems have no locks on folders; their logs must be loaded all the same.
+        Err(error) => {
+            log::warn!("{}: used without a lock: {error}", path.display());
+            true
+        }
     }
 }
 

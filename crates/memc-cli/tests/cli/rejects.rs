@@ -1,5 +1,7 @@
 //! Lines that are rejected: quoted with file and line, counted by reason, never the end of a run.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use memc_testkit::{Memcached, Sample};
 
@@ -167,6 +169,42 @@ fn rejected_lines_of_a_file_that_is_not_done_are_taken_back() -> Result<()> {
     let found = std::fs::read_to_string(work.path("rejects"))?;
     ensure!(found == format!("{}\t1\tfields\tone\n", work.name("1.tsv.gz")), "{found}");
     Ok(())
+}
+
+#[test]
+fn rejected_lines_are_taken_back_from_a_full_disk() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "one\n")?;
+    work.gzip("2.tsv.gz", "two\n".repeat(200_000))?;
+    // A limit on the size of files is felt like a full disk, unless its signal ends the process.
+    let limited = "trap '' XFSZ; ulimit -f 100; exec \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_memc-load"), "--pattern", &work.name("*.tsv.gz")])
+        .args(["--rejects", &work.name("rejects")])
+        .output()?;
+    let log = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1) && log.contains("File too large"), "{log}");
+    ensure!(work.files()? == [".1.tsv.gz", "2.tsv.gz", "rejects"], "{:?}", work.files()?);
+    let found = std::fs::read_to_string(work.path("rejects"))?;
+    ensure!(found == format!("{}\t1\tfields\tone\n", work.name("1.tsv.gz")), "{} bytes", found.len());
+    Ok(())
+}
+
+#[test]
+fn a_file_of_rejects_is_given_to_one_loader() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("a/1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
+    work.gzip("b/2.tsv.gz", "bad\n")?;
+    let rejects = work.name("rejects");
+    let mut dead = Memcached::start(&[])?;
+    dead.kill()?;
+    let options = ["--pattern", &work.name("a/*.tsv.gz"), "--rejects", &rejects, "--idfa", &dead.address()];
+    let mut running = work.start(&options)?;
+    running.wait_for_log("Processing ")?;
+    let run = work.load(&["--pattern", &work.name("b/*.tsv.gz"), "--rejects", &rejects])?;
+    run.exits(1)?;
+    run.leaves(&["a/1.tsv.gz", "b/2.tsv.gz", "rejects"])?;
+    run.fails_with(&["option --rejects: ", &rejects, "another memc-load writes to it"])
 }
 
 #[test]
