@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -54,7 +54,14 @@ fn each(args: &Args, todo: impl Fn(Output, &Path) -> io::Result<()>) -> Result<(
 
 /// Checks that [`replace`] can be expected to work.
 fn can_replace(path: &Path) -> io::Result<()> {
-    if is_stream(path) { Ok(()) } else { beside(&target(path)?).map(drop) }
+    if !is_stream(path) {
+        return beside(&target(path)?).map(drop);
+    }
+    // No more than a look: who reads a pipe would take its opening and closing for the end.
+    match path.metadata()?.file_type().is_socket() {
+        true => Err(io::Error::other("a socket cannot be opened")),
+        false => Ok(()),
+    }
 }
 
 /// Replaces the file, or writes to what stands there if it is a pipe or a device.
@@ -83,14 +90,19 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
     tempfile::Builder::new().prefix(".memc-load.").permissions(permissions).tempfile_in(files::folder(path))
 }
 
+/// Whether it is written to as it is: a pipe, a device, a socket, or what the process was given open.
 fn is_stream(path: &Path) -> bool {
-    // `/dev/stdout` may be a file, which is somebody else's to replace.
-    path.starts_with("/dev")
-        || path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+    // These may be files, which are somebody else's to replace.
+    let is_open =
+        ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"].iter().any(|it| path.starts_with(it));
+    is_open || path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
@@ -131,6 +143,41 @@ mod tests {
         can_replace(null)?;
         replace(null, b"gone")?;
         assert!(is_stream(null));
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_below_dev_is_a_file() -> io::Result<()> {
+        let folder = tempfile::tempdir_in("/dev/shm")?;
+        let path = folder.path().join("file");
+        for content in ["one", "two"] {
+            can_replace(&path)?;
+            replace(&path, content.as_bytes())?;
+            assert_eq!(fs::read_to_string(&path)?, content);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_written_to_is_found_out_before() -> io::Result<()> {
+        assert!(can_replace(Path::new("/dev/fd/987")).is_err(), "it is not open");
+        assert!(can_replace(Path::new("/dev/nowhere/file")).is_err());
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("socket");
+        let _socket = UnixListener::bind(&path)?;
+        assert!(can_replace(&path).is_err() && replace(&path, b"").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_the_process_was_given_open_is_not_replaced() -> io::Result<()> {
+        let file = tempfile::tempfile()?;
+        let path = PathBuf::from(format!("/dev/fd/{}", file.as_raw_fd()));
+        for content in ["one", "two"] {
+            can_replace(&path)?;
+            replace(&path, content.as_bytes())?;
+        }
+        assert_eq!(fs::read_to_string(&path)?, "onetwo");
         Ok(())
     }
 }
