@@ -30,8 +30,17 @@ pub(crate) fn find(pattern: &str) -> Result<Found> {
             _ => found.logs.push(path),
         }
     }
-    found.logs.sort_by(|a, b| (a.file_name(), a.parent()).cmp(&(b.file_name(), b.parent())));
+    // A pattern with two `**` may match a path in several ways.
+    found.logs.sort_by(|a, b| chronology(a).cmp(&chronology(b)));
+    found.logs.dedup();
+    found.others.sort();
+    found.others.dedup();
     Ok(found)
+}
+
+/// What logs are in the order of.
+pub(crate) fn chronology(log: &Path) -> impl Ord {
+    (log.file_name(), log.parent())
 }
 
 /// The folders in which something may appear that matches.
@@ -153,6 +162,17 @@ mod tests {
         touch(&folder, &["b/20170929000000.gz", "a/20170929000100.gz", "c/20170929000000.gz", "a/2016.gz"])?;
         let expected = ["a/2016.gz", "b/20170929000000.gz", "c/20170929000000.gz", "a/20170929000100.gz"];
         assert_eq!(found(&folder, "*/*.gz")?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_matches_in_two_ways_is_one_file() -> Result<()> {
+        let folder = TempDir::new()?;
+        touch(&folder, &["a/b/b/1.gz", "a/b/b/2.gz", "a/b/b/3.gz/inner"])?;
+        let pattern = "a/**/b/**/*.gz";
+        assert_eq!(found(&folder, pattern)?, ["a/b/b/1.gz", "a/b/b/2.gz"]);
+        let others = find(&format!("{}/{pattern}", folder.path().display()))?.others;
+        assert_eq!(others, [folder.path().join("a/b/b/3.gz")]);
         Ok(())
     }
 
