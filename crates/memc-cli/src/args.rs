@@ -49,7 +49,7 @@ pub(crate) struct Args {
     ///
     /// Within a second, the oldest first. One that is not complete yet (gzip that ends early, an empty file)
     /// is waited for, and all later ones with it. Ends with a signal, or with 1 where any run does.
-    #[arg(long, conflicts_with = "dry", help_heading = "Files")]
+    #[arg(long, help_heading = "Files")]
     pub(crate) follow: bool,
 
     /// A file with fewer rejected lines than this for each loaded one counts as a success
@@ -226,6 +226,11 @@ impl Args {
     ) -> Result<Self, clap::Error> {
         let matches = command().try_get_matches_from(words)?;
         let mut args = Self::from_arg_matches(&matches)?;
+        // To clap a variable that says no would be an option that is given.
+        if args.follow && args.dry {
+            let text = "the argument '--follow' cannot be used with '--dry'";
+            return Err(command().error(ErrorKind::ArgumentConflict, text));
+        }
         args.split_routes(&matches);
         args.routes = args.read_routes().map_err(|(kind, text)| command().error(kind, text))?;
         Ok(args)

@@ -35,6 +35,24 @@ fn every_option_can_be_given_as_a_variable_and_the_command_line_goes_first() -> 
 }
 
 #[test]
+fn a_variable_that_says_no_is_in_nobodys_way() -> Result<()> {
+    // The self-check ends at once, unlike a follower.
+    for (variable, value, option, code) in [
+        ("MEMC_LOAD_DRY", "no", "--follow", 0),
+        ("MEMC_LOAD_FOLLOW", "no", "--dry", 0),
+        ("MEMC_LOAD_DRY", "yes", "--follow", 2),
+        ("MEMC_LOAD_FOLLOW", "yes", "--dry", 2),
+    ] {
+        let output = run(&[(variable, value)], &["--test", option])?;
+        let text = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(code), "{variable}={value} {option}: {text}");
+        let told = text.contains("error: the argument '--follow' cannot be used with '--dry'\n\nUsage: ");
+        ensure!(told == (code == 2), "{variable}={value} {option}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_wrong_variable_is_wrong_usage() -> Result<()> {
     for (variable, value, told) in [
         ("MEMC_LOAD_DRY", "perhaps", "--dry"),
