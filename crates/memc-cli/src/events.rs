@@ -31,11 +31,14 @@ impl Events<'_> {
                 self.shown.file(&name, self.summary.done.len());
             }
             Event::FileFinished(mut file) => {
-                messages::file(&file, self.args.max_error_rate);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::log_done)?;
-                if !self.args.dry {
-                    files::mark_done(&self.summary.files[file.index])?;
-                }
+                let replaced = match self.args.dry {
+                    true => None,
+                    false => files::mark_done(&self.summary.files[file.index])?,
+                };
+                // Not before it is true.
+                messages::file(&file, self.args.max_error_rate);
+                replaced.iter().for_each(|older| messages::replaced(older));
                 // They are in the log now; kept for all files they would only fill the memory.
                 file.rejected_lines = Vec::new();
                 self.summary.done.push(file);

@@ -105,18 +105,18 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<String, glob::PatternError>
     Pattern::new(pattern).map(|_| pattern.to_owned())
 }
 
-/// Marks a file as done: puts a dot before its name, for good, so also after a power failure.
-pub(crate) fn mark_done(path: &Path) -> Result<()> {
+/// Marks a file as done: puts a dot before its name, for good, so also after a power failure. Returns the older
+/// file that this has replaced, if there was one.
+pub(crate) fn mark_done(path: &Path) -> Result<Option<PathBuf>> {
     let done = done_path(path).with_context(|| format!("'{}' has no file name", path.display()))?;
-    if done.try_exists().unwrap_or(false) {
-        log::warn!("{}: exists already and is replaced", done.display());
-    }
+    let replaces = done.try_exists().unwrap_or(false);
     fs::rename(path, &done)
         .with_context(|| format!("cannot rename '{}' to '{}'", path.display(), done.display()))?;
     let folder = folder(path);
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("cannot sync the folder '{}' after a rename", folder.display()))
+        .with_context(|| format!("cannot sync the folder '{}' after a rename", folder.display()))?;
+    Ok(replaces.then_some(done))
 }
 
 /// The folder that a file is in.
@@ -252,8 +252,11 @@ mod tests {
     fn a_done_file_has_a_dot_and_replaces_an_older_one() -> Result<()> {
         let folder = TempDir::new()?;
         touch(&folder, &["1.gz"])?;
-        fs::write(folder.path().join(".1.gz"), "older")?;
-        mark_done(&folder.path().join("1.gz"))?;
+        let (new, done) = (folder.path().join("1.gz"), folder.path().join(".1.gz"));
+        fs::write(&done, "older")?;
+        assert_eq!(mark_done(&new)?, Some(done.clone()));
+        fs::rename(&done, &new)?;
+        assert_eq!(mark_done(&new)?, None);
         assert_eq!(fs::read_to_string(folder.path().join(".1.gz"))?, "1.gz");
         assert!(!folder.path().join("1.gz").exists());
         Ok(())

@@ -48,6 +48,11 @@ pub(crate) fn file(file: &FileReport, max_error_rate: f64) {
     }
 }
 
+/// Logs that a file that is done has taken the place of an older one.
+pub(crate) fn replaced(older: &Path) {
+    log::warn!("{}: existed already and was replaced", older.display());
+}
+
 /// Logs the first rejected lines of each reason, then how many there are.
 fn rejects(file: &FileReport) {
     for rejected in &file.rejected_lines {

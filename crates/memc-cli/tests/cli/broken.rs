@@ -113,5 +113,7 @@ fn a_file_that_cannot_be_renamed_stops_the_run() -> Result<()> {
     let run = work.load(&[])?;
     run.exits(1)?;
     run.leaves(&[".1.tsv.gz", ".2.tsv.gz/a folder in its way", "2.tsv.gz", "3.tsv.gz"])?;
+    run.logs(&["I Acceptable error rate (0). Successful load"])?;
+    run.ensure(!run.stderr.contains("replaced"), "nothing was replaced")?;
     run.fails_with(&[&work.name("2.tsv.gz"), &work.name(".2.tsv.gz")])
 }

@@ -100,6 +100,17 @@ fn one_file_over_the_error_rate_is_told_by_the_exit_code() -> Result<()> {
 }
 
 #[test]
+fn a_done_file_of_that_name_is_replaced_with_a_warning() -> Result<()> {
+    let work = Workdir::new()?;
+    work.write(".1.tsv.gz", b"older")?;
+    work.gzip("1.tsv.gz", Sample::new(6).text(10))?;
+    let run = work.load(&[])?;
+    run.exits(0)?;
+    run.leaves(&[".1.tsv.gz"])?;
+    run.logs(&[format!("W {}: existed already and was replaced", work.name(".1.tsv.gz"))])
+}
+
+#[test]
 fn good_files_are_loaded_and_the_log_tells_so() -> Result<()> {
     let (work, texts) = three_files(Sample::new(5))?;
     let run = work.load(&["--threads", "2"])?;
