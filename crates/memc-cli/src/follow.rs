@@ -1,6 +1,6 @@
 //! `--follow`: round after round, as logs appear and are complete.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,76 +32,104 @@ pub(crate) fn follow(
     bell: Bell,
     rung: &Receiver<()>,
 ) -> Result<()> {
-    let (pattern, stop) = (&job.args.pattern, &job.stop_handle());
-    let mut locks = FolderLocks::default();
-    let mut watcher = Watcher::start(bell)?;
-    let mut others = Vec::new();
+    let stop = &job.stop_handle();
+    let mut lookout = Lookout::start(&job.args.pattern, bell)?;
     let mut held: Option<Held> = None;
     while !stop.is_requested() {
         // What rang until now is seen by the look that follows.
         while rung.try_recv().is_ok() {}
-        let folders = files::find_folders(pattern)?;
-        folders.of_logs.iter().chain(&folders.above).for_each(|folder| watcher.watch(folder));
-        locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
-        let found = locks.find(pattern)?;
+        let logs = lookout.logs()?;
         summary.owns_folders = true;
-        messages::others(found.others.iter().filter(|path| !others.contains(*path)));
-        others = found.others;
-
-        let logs = found.logs;
-        let Some(first) = logs.first() else {
-            held = None;
-            wait(stop, rung, None);
-            continue;
-        };
-        // All that is known of the first log, if it is still the one that holds up the others.
-        let mut first = held.take().filter(|held| held.path() == first).unwrap_or_else(|| Held::new(first));
-        let complete = complete_logs(&logs, &first)?;
+        held = logs.first().map(|log| known_of(log, held));
+        let complete = complete_logs(&logs, held.as_ref())?;
         if complete.is_empty() {
-            first.tell(logs.len() - 1, Instant::now());
-            wait(stop, rung, Some(&first));
-            held = Some(first);
-            continue;
-        }
-
-        let last = summary.done_paths().last().copied();
-        if let Some(last) = last.filter(|last| logs[0].file_name() < last.file_name()) {
-            messages::late(&logs[0], last);
-        }
-        let started = Instant::now();
-        summary.begin_round(logs[..complete.len()].to_vec());
-        let has_changed = |at: usize| Version::of(&logs[at]).ok().flatten() != Some(complete[at]);
-        let outcome = job.load(summary, has_changed)?;
-        let done = summary.done.len();
-        if done > 0 {
-            outputs::write_round(job.args, summary);
-        }
-        // An end between two rounds is not that of the last one again.
-        summary.begin_round(Vec::new());
-        if let Outcome::Incomplete(why) = outcome {
-            let mut incomplete = if done == 0 { first } else { Held::new(&logs[done]) };
-            // What took long is not done over and over while the log grows slowly.
-            let took = started.elapsed() / u32::try_from(done + 1).unwrap_or(u32::MAX);
-            incomplete.tried(complete[done], took, why);
-            held = Some(incomplete);
+            if let Some(held) = &mut held {
+                held.tell(logs.len() - 1, Instant::now());
+            }
+            wait(stop, rung, held.as_ref());
+        } else {
+            held = round(job, summary, &logs, &complete, held)?;
         }
     }
     Ok(())
 }
 
+/// Finds the logs, and keeps their folders watched and locked.
+#[derive(Debug)]
+struct Lookout<'a> {
+    pattern: &'a str,
+    locks: FolderLocks,
+    watcher: Watcher,
+    /// What matches and is no log, as was told.
+    others: Vec<PathBuf>,
+}
+
+impl<'a> Lookout<'a> {
+    fn start(pattern: &'a str, bell: Bell) -> Result<Self> {
+        let watcher = Watcher::start(bell)?;
+        Ok(Self { pattern, locks: FolderLocks::default(), watcher, others: Vec::new() })
+    }
+
+    /// What is there now, in order.
+    fn logs(&mut self) -> Result<Vec<PathBuf>> {
+        let folders = files::find_folders(self.pattern)?;
+        folders.of_logs.iter().chain(&folders.above).for_each(|folder| self.watcher.watch(folder));
+        self.locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
+        let found = self.locks.find(self.pattern)?;
+        messages::others(found.others.iter().filter(|path| !self.others.contains(*path)));
+        self.others = found.others;
+        Ok(found.logs)
+    }
+}
+
+/// All that is known of the first log, if it is still the one that was `held`.
+fn known_of(log: &Path, held: Option<Held>) -> Held {
+    held.filter(|held| held.path() == log).unwrap_or_else(|| Held::new(log))
+}
+
 /// The first logs, up to one that is not complete, each as it is now.
-fn complete_logs(logs: &[PathBuf], first: &Held) -> Result<Vec<Version>> {
+fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>> {
     let mut complete = Vec::new();
     for log in logs {
         let version = Version::of(log).with_context(|| format!("cannot look at '{}'", log.display()))?;
-        let may_be_complete = |version: &Version| match complete.is_empty() {
-            true => first.may_be_complete(version),
-            false => version.may_be_complete(QUIET),
+        let may_be_complete = |version: &Version| match first.filter(|first| first.path() == log) {
+            Some(first) => first.may_be_complete(version),
+            None => version.may_be_complete(QUIET),
         };
         let Some(version) = version.filter(may_be_complete) else { break };
         complete.push(version);
     }
     Ok(complete)
+}
+
+/// Loads the first logs, which were `complete` in these versions; the one that was not after all, if any.
+fn round(
+    job: &mut Job<'_>,
+    summary: &mut Summary,
+    logs: &[PathBuf],
+    complete: &[Version],
+    first: Option<Held>,
+) -> Result<Option<Held>> {
+    let last = summary.done_paths().last().copied();
+    if let Some(last) = last.filter(|last| logs[0].file_name() < last.file_name()) {
+        messages::late(&logs[0], last);
+    }
+    let started = Instant::now();
+    summary.begin_round(logs[..complete.len()].to_vec());
+    let has_changed = |at: usize| Version::of(&logs[at]).ok().flatten() != Some(complete[at]);
+    let outcome = job.load(summary, has_changed)?;
+    let done = summary.done.len();
+    if done > 0 {
+        outputs::write_round(job.args, summary);
+    }
+    // An end between two rounds is not that of the last one again.
+    summary.begin_round(Vec::new());
+    let Outcome::Incomplete(why) = outcome else { return Ok(None) };
+    let mut incomplete = known_of(&logs[done], first);
+    // What took long is not done over and over while the log grows slowly.
+    let took = started.elapsed() / u32::try_from(done + 1).unwrap_or(u32::MAX);
+    incomplete.tried(complete[done], took, why);
+    Ok(Some(incomplete))
 }
 
 /// Waits until something may have appeared, or the log that holds up the others may be complete.
