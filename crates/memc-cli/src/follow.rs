@@ -10,6 +10,7 @@ use memc_core::Stop;
 
 use crate::held::{Held, QUIET, Version};
 use crate::job::{Job, Outcome};
+use crate::late::Late;
 use crate::lock::FolderLocks;
 use crate::summary::Summary;
 use crate::watcher::{Bell, Watcher};
@@ -34,12 +35,14 @@ pub(crate) fn follow(
 ) -> Result<()> {
     let stop = &job.stop_handle();
     let mut lookout = Lookout::start(&job.args.pattern, bell)?;
+    let mut late = Late::default();
     let mut held: Option<Held> = None;
     while !stop.is_requested() {
         // What rang until now is seen by the look that follows.
         while rung.try_recv().is_ok() {}
         let logs = lookout.logs()?;
         summary.owns_folders = true;
+        late.tell(&logs);
         held = logs.first().map(|log| known_of(log, held));
         let complete = complete_logs(&logs, held.as_ref())?;
         if complete.is_empty() {
@@ -48,7 +51,7 @@ pub(crate) fn follow(
             }
             wait(stop, rung, held.as_ref());
         } else {
-            held = round(job, summary, &logs, &complete, held)?;
+            held = round(job, summary, &mut late, &logs, &complete, held)?;
         }
     }
     Ok(())
@@ -106,20 +109,18 @@ fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>>
 fn round(
     job: &mut Job<'_>,
     summary: &mut Summary,
+    late: &mut Late,
     logs: &[PathBuf],
     complete: &[Version],
     first: Option<Held>,
 ) -> Result<Option<Held>> {
-    let last = summary.done_paths().last().copied();
-    if let Some(last) = last.filter(|last| logs[0].file_name() < last.file_name()) {
-        messages::late(&logs[0], last);
-    }
     let started = Instant::now();
     summary.begin_round(logs[..complete.len()].to_vec());
     let has_changed = |at: usize| Version::of(&logs[at]).ok().flatten() != Some(complete[at]);
     let outcome = job.load(summary, has_changed)?;
     let done = summary.done.len();
-    if done > 0 {
+    if let Some(last) = logs[..done].last() {
+        late.done(last);
         outputs::write_round(job.args, summary);
     }
     // An end between two rounds is not that of the last one again.

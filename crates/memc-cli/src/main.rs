@@ -6,6 +6,7 @@ mod files;
 mod follow;
 mod held;
 mod job;
+mod late;
 mod lock;
 mod logger;
 mod manual;

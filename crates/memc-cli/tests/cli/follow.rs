@@ -290,6 +290,51 @@ fn a_file_that_comes_after_its_time_is_told() -> Result<()> {
 }
 
 #[test]
+fn every_file_that_comes_after_any_later_one_is_told_once() -> Result<()> {
+    let work = Workdir::new()?;
+    fs::create_dir(work.path("a"))?;
+    let running = work.start(&["--follow", "--pattern", &work.name("[ab]/*.tsv.gz")])?;
+    let mut done = Vec::new();
+    let mut come = |names: &[&str]| {
+        for name in names {
+            work.gzip(&format!(".new/{name}"), "idfa\tx\t1\t2\t3\n")?;
+        }
+        for name in names {
+            let (folder, file) = name.split_once('/').context("a folder")?;
+            fs::create_dir_all(work.path(folder))?;
+            fs::rename(work.path(&format!(".new/{name}")), work.path(name))?;
+            done.push(format!("{folder}/.{file}"));
+        }
+        done.sort();
+        wait_for_files(&work, &done.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    come(&["b/3.tsv.gz"])?;
+    come(&["a/0.tsv.gz"])?;
+    // The one before came late itself. The second of these does not.
+    come(&["a/2.tsv.gz", "b/4.tsv.gz"])?;
+    // Of equal names the folder decides.
+    come(&["a/1.tsv.gz", "a/4.tsv.gz", "b/2.tsv.gz"])?;
+    // Held back as not complete, looked at often.
+    work.write("a/3.tsv.gz", b"")?;
+    sleep(2 * PAUSE);
+    come(&["a/3.tsv.gz"])?;
+    let run = stop(&work, running)?;
+    let told: Vec<_> = run.log_of("W")?.into_iter().filter(|line| line.contains(": came after ")).collect();
+    let mut told: Vec<_> = told.iter().filter_map(|line| line.split(" was done").next()).collect();
+    told.sort_unstable();
+    let late = |log, latest| format!("{}: came after {}", work.name(log), work.name(latest));
+    let expected = [
+        late("a/0.tsv.gz", "b/3.tsv.gz"),
+        late("a/1.tsv.gz", "b/4.tsv.gz"),
+        late("a/2.tsv.gz", "b/3.tsv.gz"),
+        late("a/3.tsv.gz", "b/4.tsv.gz"),
+        late("a/4.tsv.gz", "b/4.tsv.gz"),
+        late("b/2.tsv.gz", "b/4.tsv.gz"),
+    ];
+    run.ensure(told == expected, format!("expected {expected:#?}"))
+}
+
+#[test]
 fn what_is_no_log_is_told_once() -> Result<()> {
     let work = Workdir::new()?;
     fs::create_dir(work.path("folder.tsv.gz"))?;
