@@ -48,7 +48,7 @@ impl Events<'_> {
             }
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);
-                messages::restarted(&address, &self.summary.done_paths());
+                messages::restarted(&address, self.summary);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
             _ => {}

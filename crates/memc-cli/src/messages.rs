@@ -72,20 +72,21 @@ fn rejects(file: &FileReport) {
     }
 }
 
-/// Logs that a server has forgotten what it held, `done` being the files of this run that are done.
-pub(crate) fn restarted(address: &str, done: &[&Path]) {
+/// Logs that a server has forgotten what it held.
+pub(crate) fn restarted(address: &str, summary: &Summary) {
     log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
-    lost(address, done);
+    lost(address, summary);
 }
 
 /// Logs which files have lost their records on a server, if any.
-fn lost(address: &str, done: &[&Path]) {
-    let names = match done {
+fn lost(address: &str, summary: &Summary) {
+    let (files, names) = summary.lost_on(address);
+    let names = match &names[..] {
         [] => return,
-        [first, .., last] if done.len() > MAX_NAMES => {
-            format!("{} files, from {} to {}", done.len(), first.display(), last.display())
+        [first, .., last] if files > MAX_NAMES => {
+            format!("{files} files, from {} to {}", first.display(), last.display())
         }
-        _ => done.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        names => names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     };
     log::error!(
         "{address}: lost its records of {names}: take the dot off these names and off all later ones, then run again"
@@ -125,7 +126,7 @@ pub(crate) fn servers(summary: &Summary) {
         }
         if server.gone {
             log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
-            lost(&server.address, &summary.done_paths());
+            lost(&server.address, summary);
         }
         if server.thrown_away > 0 {
             log::warn!(

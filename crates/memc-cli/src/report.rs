@@ -129,7 +129,7 @@ impl LineCounts {
 
 impl<'a> Server<'a> {
     fn new((route, server): (&'a Route, &'a ServerReport), summary: &Summary) -> Self {
-        let lost = summary.lost.get(&server.address).copied().unwrap_or(0);
+        let (_, lost) = summary.lost_on(&server.address);
         Self {
             device_type: &route.device_type,
             address: &server.address,
@@ -139,7 +139,7 @@ impl<'a> Server<'a> {
             records_thrown_away: server.thrown_away,
             memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
             gone_at_end: server.gone,
-            files_lost: summary.done_paths()[..lost].iter().map(|path| path.display().to_string()).collect(),
+            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
         }
     }
 }

@@ -10,6 +10,10 @@ use memc_core::{Counts, FileReport, RunReport};
 /// Everything was loaded, but a file had too many bad lines, or a server has lost records since.
 pub(crate) const NOT_ALL_WELL: u8 = 3;
 
+/// So many files of earlier rounds are kept by name, for somebody may have to load them again; a follower runs for
+/// months.
+const MAX_EARLIER: usize = 1000;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Summary {
@@ -21,8 +25,10 @@ pub(crate) struct Summary {
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
     pub(crate) done: Vec<FileReport>,
-    /// What a follower had done before this round.
+    /// What a follower had done before this round: all, or the first and the last ones.
     earlier: Vec<PathBuf>,
+    /// How many there are between that first and those last ones.
+    unnamed: usize,
     /// How many of all that are done have lost their records on a server, by its address.
     pub(crate) lost: BTreeMap<String, usize>,
     pub(crate) run: RunReport,
@@ -46,6 +52,7 @@ impl Summary {
             files: Vec::new(),
             done: Vec::new(),
             earlier: Vec::new(),
+            unnamed: 0,
             lost: BTreeMap::new(),
             run: RunReport::default(),
             signalled: None,
@@ -56,7 +63,12 @@ impl Summary {
     pub(crate) fn begin_round(&mut self, files: Vec<PathBuf>) {
         let mut earlier = std::mem::take(&mut self.earlier);
         earlier.extend(self.files.drain(..self.done.len()));
-        *self = Self { files, earlier, owns_folders: self.owns_folders, ..Self::new() };
+        let excess = earlier.len().saturating_sub(MAX_EARLIER);
+        if excess > 0 {
+            earlier.drain(1..=excess);
+        }
+        let unnamed = self.unnamed + excess;
+        *self = Self { files, earlier, unnamed, owns_folders: self.owns_folders, ..Self::new() };
     }
 
     /// From the start of the run to its end.
@@ -65,17 +77,25 @@ impl Summary {
         Duration::try_from(end.at.duration_since(self.started)).unwrap_or_default()
     }
 
-    /// The paths of the files that are done, those of a follower's earlier rounds first.
-    pub(crate) fn done_paths(&self) -> Vec<&Path> {
-        self.earlier.iter().chain(&self.files[..self.done.len()]).map(PathBuf::as_path).collect()
+    /// How many files are done, those of a follower's earlier rounds included.
+    fn done_files(&self) -> usize {
+        self.earlier.len() + self.unnamed + self.done.len()
     }
 
     /// A server has lost what it held of the files that are done, if there are any.
     pub(crate) fn lose(&mut self, address: &str) {
-        let done = self.earlier.len() + self.done.len();
+        let done = self.done_files();
         if done > 0 {
             self.lost.insert(address.to_owned(), done);
         }
+    }
+
+    /// How many files a server has lost its records of, and their paths. Of very many that a follower has done
+    /// these are the first and the last ones.
+    pub(crate) fn lost_on(&self, address: &str) -> (usize, Vec<&Path>) {
+        let lost = self.lost.get(address).copied().unwrap_or(0);
+        let done = self.earlier.iter().chain(&self.files[..self.done.len()]);
+        (lost, done.take(lost.saturating_sub(self.unnamed)).map(PathBuf::as_path).collect())
     }
 
     /// Takes in what the loader says at its end.
@@ -103,4 +123,27 @@ impl Summary {
 /// Whether a file with these counts is a success.
 pub(crate) fn is_acceptable(counts: &Counts, max_error_rate: f64) -> bool {
     counts.rejected_total() == 0 || counts.error_rate() < max_error_rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_keeps_the_first_and_the_last_names_of_what_it_has_done() {
+        let mut summary = Summary::new();
+        let path = |round: usize| PathBuf::from(round.to_string());
+        let rounds = 3 * MAX_EARLIER;
+        for round in 0..rounds {
+            summary.begin_round(vec![path(round), path(rounds)]);
+            summary.done.push(FileReport::default());
+        }
+        summary.lose("server");
+        summary.done.push(FileReport::default());
+        let (lost, names) = summary.lost_on("server");
+        assert_eq!((lost, names.len()), (rounds, MAX_EARLIER + 1), "those of this round come on top");
+        assert_eq!(names[..2], [path(0), path(rounds - MAX_EARLIER)]);
+        assert_eq!(names.last(), Some(&path(rounds - 1).as_path()), "what was done later is not lost");
+        assert_eq!(summary.lost_on("another"), (0, Vec::new()));
+    }
 }
