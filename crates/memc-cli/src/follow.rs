@@ -14,7 +14,7 @@ use crate::late::Late;
 use crate::lock::FolderLocks;
 use crate::summary::Summary;
 use crate::watcher::{Bell, Watcher};
-use crate::{files, messages, outputs};
+use crate::{files, lock, messages, outputs};
 
 /// So often all is looked at anew, whatever the watcher says: some file systems tell it nothing.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -69,6 +69,7 @@ struct Lookout<'a> {
 
 impl<'a> Lookout<'a> {
     fn start(pattern: &'a str, bell: Bell) -> Result<Self> {
+        lock::raise_limit();
         let watcher = Watcher::start(bell)?;
         Ok(Self { pattern, locks: FolderLocks::default(), watcher, others: Vec::new() })
     }
@@ -77,6 +78,7 @@ impl<'a> Lookout<'a> {
     fn logs(&mut self) -> Result<Vec<PathBuf>> {
         let folders = files::find_folders(self.pattern)?;
         folders.of_logs.iter().chain(&folders.above).for_each(|folder| self.watcher.watch(folder));
+        self.locks.drop_removed();
         self.locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
         let found = self.locks.find(self.pattern)?;
         messages::others(found.others.iter().filter(|path| !self.others.contains(*path)));

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::files::{self, Found};
 
@@ -28,6 +29,12 @@ impl FolderLocks {
             found = files::find(pattern)?;
         }
         Ok(found)
+    }
+
+    /// Lets go of folders that were removed. The system has only so many open ones for a process.
+    pub(crate) fn drop_removed(&mut self) {
+        // A folder that is still there has a link.
+        self.folders.retain(|_, folder| folder.metadata().map_or(true, |metadata| metadata.nlink() > 0));
     }
 
     /// Locks these folders as far as they are not locked yet; whether there was any such.
@@ -59,6 +66,14 @@ impl FolderLocks {
         self.folders.insert(identity, folder);
         Ok(())
     }
+}
+
+/// Lets the process have as many folders open as it may: a follower with a new one each hour would come to the usual
+/// limit of 1,024 in weeks.
+pub(crate) fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Most followers do not need it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Locks an open file or folder until it is closed; false if another process has a lock on it.
@@ -96,6 +111,26 @@ mod tests {
         drop(one);
         assert!(other.take(folders)?);
         assert_eq!(std::fs::read_dir(folder.path())?.count(), 0, "it leaves nothing behind");
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_that_is_removed_is_let_go_of_and_others_are_not() -> Result<()> {
+        let (stays, goes) = (TempDir::new()?, TempDir::new()?);
+        let mut locks = FolderLocks::default();
+        locks.take([stays.path(), goes.path()])?;
+        goes.close()?;
+        locks.drop_removed();
+        assert_eq!(locks.folders.len(), 1);
+        assert!(FolderLocks::default().take([stays.path()]).is_err(), "it must still be locked");
+        Ok(())
+    }
+
+    #[test]
+    fn more_folders_may_be_locked_than_the_usual_limit_lets() -> Result<()> {
+        raise_limit();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
         Ok(())
     }
 
