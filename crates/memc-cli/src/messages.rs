@@ -93,24 +93,28 @@ fn lost(address: &str, summary: &Summary) {
     );
 }
 
-/// What stopped a run, with the option that set a server at fault.
+/// What stopped a run, with the options that set a server at fault: several device types may share it.
 pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
-    let fault = match &error {
-        Error::Server { address, .. } => routes.iter().find(|route| route.server.to_string() == *address),
-        _ => None,
-    };
-    match (fault, error) {
-        (Some(route), error) => {
-            let option = format!(
-                "the server of '{}' records is at fault (option {})",
-                route.device_type,
-                route.option()
-            );
-            anyhow::Error::new(error).context(option)
+    let faults: Vec<_> = match &error {
+        Error::Server { address, .. } => {
+            routes.iter().filter(|route| route.server.to_string() == *address).collect()
         }
+        _ => Vec::new(),
+    };
+    match (&faults[..], error) {
         // That is our own handling of an event, which says all there is to say.
-        (None, Error::Caller { source }) => anyhow::Error::from_boxed(source),
-        (None, error) => anyhow::Error::new(error),
+        ([], Error::Caller { source }) => anyhow::Error::from_boxed(source),
+        ([], error) => anyhow::Error::new(error),
+        (faults, error) => {
+            let types: Vec<_> = faults.iter().map(|route| format!("'{}'", route.device_type)).collect();
+            let options: Vec<_> = faults.iter().map(|route| route.option()).collect();
+            let word = if faults.len() == 1 { "option" } else { "options" };
+            anyhow::Error::new(error).context(format!(
+                "the server of {} records is at fault ({word} {})",
+                types.join(", "),
+                options.join(", ")
+            ))
+        }
     }
 }
 

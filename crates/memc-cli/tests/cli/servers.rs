@@ -71,6 +71,22 @@ fn device_types_may_share_a_server() -> Result<()> {
 }
 
 #[test]
+fn a_shared_server_at_fault_is_told_with_all_of_its_options() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "imei\tx\t1\t2\t3\n")?;
+    let mut dead = Memcached::start(&[])?;
+    dead.kill()?;
+    let address = dead.address();
+    let route = format!("imei={address}");
+    let run = work.load(&["--gaid", &address, "--route", &route, "--retry-for", "0s"])?;
+    run.exits(1)?;
+    run.fails_with(&[
+        "the server of 'gaid', 'imei' records is at fault (options --gaid, --route imei=ADDR): ",
+        &address,
+    ])
+}
+
+#[test]
 fn a_server_that_does_not_run_stops_the_load() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", Sample::new(4).text(2000))?;
