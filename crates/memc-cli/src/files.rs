@@ -105,8 +105,8 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<String, glob::PatternError>
     Pattern::new(pattern).map(|_| pattern.to_owned())
 }
 
-/// Marks a file as done: puts a dot before its name, for good, so also after a power failure. Returns the older
-/// file that this has replaced, if there was one.
+/// Marks a file as done: puts a dot before its name, for good, so also after a power failure. Returns the
+/// older file that this has replaced, if there was one.
 pub(crate) fn mark_done(path: &Path) -> Result<Option<PathBuf>> {
     let done = done_path(path).with_context(|| format!("'{}' has no file name", path.display()))?;
     let replaces = done.try_exists().unwrap_or(false);

@@ -9,7 +9,7 @@ use crate::messages;
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(crate) struct Late {
-    /// Of the logs that are done, the last in the order of time, which need not be the one that was done last.
+    /// Of the logs that are done, the last in their order, which need not be the one that was done last.
     latest: Option<PathBuf>,
     /// Late ones that were told and are not done yet.
     told: HashSet<PathBuf>,

@@ -68,8 +68,8 @@ impl FolderLocks {
     }
 }
 
-/// Lets the process have as many folders open as it may: a follower with a new one each hour would come to the usual
-/// limit of 1,024 in weeks.
+/// Lets the process have as many folders open as it may: a follower with a new one each hour would come to
+/// the usual limit of 1,024 in weeks.
 pub(crate) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Most followers do not need it.

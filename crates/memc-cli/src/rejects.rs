@@ -81,7 +81,7 @@ impl Rejects {
             if !metadata.is_file() {
                 return Ok(0);
             }
-            // It is shorter if somebody has emptied it meanwhile, as logrotate does: no length may be made up.
+            // It is shorter if somebody has emptied it meanwhile, as logrotate does: then it stays so.
             let bytes = self.done_bytes.min(metadata.len());
             if bytes < metadata.len() {
                 self.file.set_len(bytes)?;

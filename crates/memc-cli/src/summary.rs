@@ -7,11 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use memc_core::{Counts, FileReport, RunReport};
 
-/// Everything was loaded, but a file had too many bad lines, or a server has lost records since.
+/// Everything was loaded, but a file had too many bad lines, a server has lost or thrown away records since,
+/// or the report or the metrics could not be written.
 pub(crate) const NOT_ALL_WELL: u8 = 3;
 
-/// So many files of earlier rounds are kept by name, for somebody may have to load them again; a follower runs for
-/// months.
+/// So many files of earlier rounds are kept by name, for somebody may have to load them again; a follower
+/// runs for months.
 const MAX_EARLIER: usize = 1000;
 
 /// See the module's text.
@@ -90,8 +91,8 @@ impl Summary {
         }
     }
 
-    /// How many files a server has lost its records of, and their paths. Of very many that a follower has done
-    /// these are the first and the last ones.
+    /// How many files a server has lost its records of, and their paths. Of very many that a follower has
+    /// done these are the first and the last ones.
     pub(crate) fn lost_on(&self, address: &str) -> (usize, Vec<&Path>) {
         let lost = self.lost.get(address).copied().unwrap_or(0);
         let done = self.earlier.iter().chain(&self.files[..self.done.len()]);

@@ -242,6 +242,12 @@ fn a_folder_is_given_to_one_follower_even_when_it_is_empty() -> Result<()> {
     let run = work.load(&["--follow", "--pattern", &pattern])?;
     run.exits(1)?;
     run.fails_with(&["cannot lock '", "another memc-load is loading it"])?;
+    // A plain run takes notice of the lock when there is something to load.
+    work.load(&["--pattern", &pattern])?.exits(0)?;
+    work.write("folder/1.tsv.gz", b"")?;
+    let run = work.load(&["--pattern", &pattern])?;
+    run.exits(1)?;
+    run.fails_with(&["cannot lock '", "another memc-load is loading it"])?;
     stop(&work, running)?;
     Ok(())
 }
