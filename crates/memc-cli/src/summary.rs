@@ -19,8 +19,8 @@ const MAX_EARLIER: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) started: Timestamp,
-    /// Whether the folders were given to this run. Before that, the report and the metrics may be those of
-    /// another one that is at work.
+    /// Whether the folders were given to this run, as far as it needs them. Before that, the report and the
+    /// metrics may be those of another one that is at work.
     pub(crate) owns_folders: bool,
     /// The files that matched, in the order in which they are loaded.
     pub(crate) files: Vec<PathBuf>,

@@ -5,11 +5,12 @@ use memc_testkit::{DEVICE_TYPES, Sample};
 
 use crate::workdir::{Workdir, model};
 
-/// Three files, of which `damage` breaks the second: only the first is loaded. Then it is mended.
+/// Three files, of which `damage` breaks the second: only the first is done. Then it is mended. The second has
+/// several chunks, so some of its records are sent before the damage is found.
 fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
     let work = Workdir::new()?;
     let mut sample = Sample::new(1).with(0.3, 0.0);
-    let texts = [sample.text(700), sample.text(2000), sample.text(700)];
+    let texts = [sample.text(700), sample.text(20_000), sample.text(700)];
     for (name, text) in ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz"].iter().zip(&texts) {
         work.gzip(name, text)?;
     }
@@ -67,7 +68,7 @@ fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_mended()
 fn a_file_with_a_hole_stops_the_run() -> Result<()> {
     let work = Workdir::new()?;
     let mut sample = Sample::new(2);
-    let texts = [sample.text(500), sample.text(3000)];
+    let texts = [sample.text(500), sample.text(20_000)];
     work.gzip("1.tsv.gz", &texts[0])?;
     let mut packed = memc_testkit::gzip(&texts[1])?;
     let middle = packed.len() / 2;

@@ -7,10 +7,10 @@ use crate::workdir::{Workdir, model};
 
 const DONE: [&str; 3] = [".20170929000000.tsv.gz", ".20170929000100.tsv.gz", ".20170929000200.tsv.gz"];
 
-/// A folder with three files of generated lines, one generator for all of them, and their texts.
-fn three_files(mut sample: Sample) -> Result<(Workdir, Vec<Vec<u8>>)> {
+/// A folder with three files of so many generated lines, one generator for all of them, and their texts.
+fn three_files(mut sample: Sample, lines: usize) -> Result<(Workdir, Vec<Vec<u8>>)> {
     let work = Workdir::new()?;
-    let texts: Vec<_> = DONE.iter().map(|_| sample.text(2500)).collect();
+    let texts: Vec<_> = DONE.iter().map(|_| sample.text(lines)).collect();
     for (name, text) in DONE.iter().zip(&texts) {
         work.gzip(&name[1..], text)?;
     }
@@ -26,9 +26,10 @@ fn error_rate(model: &Model) -> f64 {
     rejected(model) as f64 / model.loaded as f64
 }
 
-/// Loads three files with duplicates and bad lines and checks that it was as if line by line.
+/// Loads three files with duplicates and bad lines and checks that it was as if line by line. They have some
+/// ten chunks of 2 MiB, so that eight threads have something to do.
 fn loads_as_if_line_by_line(options: &[&str]) -> Result<()> {
-    let (work, texts) = three_files(Sample::new(1).with(0.3, 0.05))?;
+    let (work, texts) = three_files(Sample::new(1).with(0.3, 0.05), 20_000)?;
     let run = work.load(options)?;
     run.exits(3)?;
     run.leaves(&DONE)?;
@@ -61,7 +62,7 @@ fn several_connections_load_as_if_line_by_line() -> Result<()> {
 
 #[test]
 fn a_higher_limit_accepts_a_higher_error_rate() -> Result<()> {
-    let (work, texts) = three_files(Sample::new(2).with(0.0, 0.05))?;
+    let (work, texts) = three_files(Sample::new(2).with(0.0, 0.05), 2500)?;
     let run = work.load(&["--max-error-rate", "0.5"])?;
     run.exits(0)?;
     run.leaves(&DONE)?;
@@ -73,7 +74,7 @@ fn a_higher_limit_accepts_a_higher_error_rate() -> Result<()> {
 
 #[test]
 fn a_high_error_rate_is_an_error_but_the_files_are_done() -> Result<()> {
-    let (work, texts) = three_files(Sample::new(3).with(0.0, 0.05))?;
+    let (work, texts) = three_files(Sample::new(3).with(0.0, 0.05), 2500)?;
     let run = work.load(&[])?;
     run.exits(3)?;
     run.leaves(&DONE)?;
@@ -112,7 +113,7 @@ fn a_done_file_of_that_name_is_replaced_with_a_warning() -> Result<()> {
 
 #[test]
 fn good_files_are_loaded_and_the_log_tells_so() -> Result<()> {
-    let (work, texts) = three_files(Sample::new(5))?;
+    let (work, texts) = three_files(Sample::new(5), 2500)?;
     let run = work.load(&["--threads", "2"])?;
     run.exits(0)?;
     run.leaves(&DONE)?;

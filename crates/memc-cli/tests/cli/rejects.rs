@@ -54,13 +54,14 @@ fn the_first_rejected_lines_of_each_reason_are_quoted_then_all_are_counted() -> 
 #[test]
 fn line_numbers_are_those_of_the_file_far_behind_its_beginning_too() -> Result<()> {
     let work = Workdir::new()?;
-    let text = [&Sample::new(1).text(3000)[..], b"\nbad\n", &Sample::new(2).text(1000)].concat();
+    // Six MB of text before it, some three chunks.
+    let text = [&Sample::new(1).text(20_000)[..], b"\nbad\n", &Sample::new(2).text(1000)].concat();
     work.gzip("1.tsv.gz", &text)?;
     work.gzip("2.tsv.gz", b"worse\n")?;
     let run = work.load(&["--threads", "8"])?;
     run.exits(3)?;
     run.logs(&[
-        format!("W {}:3002: rejected (fields): 'bad'", work.name("1.tsv.gz")),
+        format!("W {}:20002: rejected (fields): 'bad'", work.name("1.tsv.gz")),
         format!("W {}:1: rejected (fields): 'worse'", work.name("2.tsv.gz")),
     ])?;
     work.holds(&model(&[text]))

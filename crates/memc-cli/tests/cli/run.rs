@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A failed check shows so many lines of standard error at most, the last ones.
 const SHOWN_LINES: usize = 40;
+
+/// Says that a test does nothing here, past the harness, which shows nothing of tests that pass.
+pub(crate) fn skip(why: &str) -> Result<()> {
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    Ok(writeln!(io::stderr(), "{test}: skipped: {why}")?)
+}
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -62,7 +70,7 @@ impl Running {
         while !text(&self.stderr)?.contains(part) {
             let runs = self.process.try_wait()?.is_none();
             ensure!(runs && Instant::now() < until, "no '{part}' in the log\n{}", text(&self.stderr)?);
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }
@@ -74,7 +82,7 @@ impl Running {
             if Instant::now() >= until {
                 return Ok(self.process.kill()?);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -87,7 +95,7 @@ impl Running {
                 break status;
             }
             ensure!(Instant::now() < until, "it hangs\n$ {}\n{}", self.command, text(&self.stderr)?);
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         };
         let elapsed = self.started.elapsed();
         let (stdout, stderr) = (text(&self.stdout)?, text(&self.stderr)?);
