@@ -141,9 +141,9 @@ impl Connection {
         self.answers.next_closed()
     }
 
-    /// Whether an error has left it in a state in which it can't be used any more.
+    /// Whether it can't be used any more: after an error, or with answers still to come.
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken
+        self.broken || !self.answers.batches.is_empty()
     }
 
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {

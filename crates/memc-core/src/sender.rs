@@ -49,8 +49,8 @@ struct Window {
     /// The chunk of the first one.
     number: u64,
     connection: Option<Pooled>,
-    /// Connections before, from which the server may still read what was not acknowledged.
-    failed: Vec<Connection>,
+    /// The connection before, from which the server may still read what was not acknowledged.
+    failed: Option<Connection>,
     failing: Option<Failing>,
 }
 
@@ -80,7 +80,22 @@ impl<'a> Sender<'a> {
                 self.back_off(&mut window, error, &mut report);
             }
         }
+        self.leave(&mut window);
         report
+    }
+
+    /// Ends the connection if anything on it is not acknowledged: what loads the same file again must not be
+    /// overtaken by it.
+    fn leave(&self, window: &mut Window) {
+        if window.written > 0 {
+            window.give_up_connection();
+        }
+        // A server that fails when a stop is asked for has been waited for, and this loader sends nothing more.
+        if let Some(connection) = window.failed.take()
+            && !(window.failing.is_some() && self.stop.is_requested())
+        {
+            connection.retire();
+        }
     }
 
     /// Takes what is there, and waits only if there is nothing else to do. False at the end.
@@ -104,8 +119,10 @@ impl<'a> Sender<'a> {
             Some(connection) => connection,
             none => {
                 let connection = self.server.connect()?;
-                // The server is there again, so it comes to the end of the old ones.
-                window.failed.drain(..).for_each(Connection::retire);
+                // The server is there again, so it comes to the end of the old one.
+                if let Some(failed) = window.failed.take() {
+                    failed.retire();
+                }
                 none.insert(connection)
             }
         };
@@ -210,7 +227,7 @@ impl Window {
         if let Some(mut pooled) = self.connection.take()
             && let Ok(connection) = std::mem::replace(&mut *pooled, Err(io::ErrorKind::NotConnected.into()))
         {
-            self.failed.push(connection);
+            self.failed = Some(connection);
         }
         self.written = 0;
     }

@@ -30,6 +30,9 @@ pub enum Fault {
     /// When so many bytes of the client have been passed on, the others arrive so much later, and after the
     /// client has closed the connection; not at all if it has reset it.
     Hold(usize, Duration),
+    /// As [`Hold`](Self::Hold), but what has come before a reset arrives all the same, as it does once it is
+    /// in the buffers of a busy server.
+    Keep(usize, Duration),
     /// The server's bytes come one by one, with a pause before each.
     Slow(Duration),
     /// Every byte arrives so much later than it was sent, either way; a round trip takes twice that. Any
@@ -170,6 +173,7 @@ impl Shared {
             Fault::StallSent(limit) => (up.limit, up.end) = (limit, End::MuteBoth),
             Fault::StallAnswered(limit) => (down.limit, down.end) = (limit, End::Mute),
             Fault::Hold(limit, time) => (up.limit, up.end) = (limit, End::Hold(time)),
+            Fault::Keep(limit, time) => (up.limit, up.end) = (limit, End::Keep(time)),
             Fault::Slow(pause) => down.pace = Pace::ByteByByte(pause),
             Fault::Delay(delay) => (up.pace, down.pace) = (Pace::Late(delay), Pace::Late(delay)),
             Fault::Say(limit, words) => (down.limit, down.end) = (limit, End::Say(words)),
@@ -220,6 +224,7 @@ enum End {
     Mute,
     MuteBoth,
     Hold(Duration),
+    Keep(Duration),
     Say(Vec<u8>),
     Flood(Vec<u8>),
 }
@@ -296,6 +301,13 @@ impl Flow<'_> {
                     return Err(reset);
                 }
                 return self.write(&held);
+            }
+            End::Keep(time) => {
+                let mut kept = Vec::new();
+                // A reset is an end like any other here.
+                let _ = (&mut &*self.from).read_to_end(&mut kept);
+                self.shared.sleep(*time);
+                return self.write(&kept);
             }
             // Not before the server would have said something.
             End::Say(_) | End::Flood(_) if (&mut &*self.from).read(&mut buffer)? == 0 => return Ok(()),

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use memc_core::{Error, Event};
-use memc_testkit::{Fault, Model, Sample};
+use memc_core::{AppsEncoder, Error, Event, Input, Loader};
+use memc_testkit::{Fault, Memcached, Model, Proxy, Sample};
 
 use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, patient};
 use crate::{Result, ignore, input};
@@ -149,4 +149,47 @@ fn a_server_that_freezes_and_goes_on_ends_with_the_last_values() -> Result {
     assert!(freezing.ok_or("it was not frozen")?.wait()?.success());
     std::thread::sleep(Duration::from_millis(300));
     setup.servers.assert_hold(&model)
+}
+
+/// Another server is restarted, so the file is begun anew: what this one has not acknowledged of the first
+/// attempt must not come after the second.
+#[test]
+fn sets_of_a_pass_that_was_broken_off_do_not_arrive_late() -> Result {
+    let (mut restarted, busy) = (Memcached::start(&[])?, Memcached::start(&[])?);
+    // In the second load it is found to be another process when the other one has taken some sets.
+    let slow = Fault::Delay(Duration::from_millis(50));
+    let slow = Proxy::start(&restarted.address(), [Fault::Pass, slow])?;
+    let keeping = Fault::Keep(2000, Duration::from_millis(500));
+    let keeping = Proxy::start(&busy.address(), [Fault::Pass, keeping])?;
+    let addresses = vec![slow.address().parse()?, keeping.address().parse()?];
+    let mut options = patient();
+    options.timeout = Duration::from_millis(1000);
+    options.max_bytes_in_flight = 12_000;
+    let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), addresses, options);
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("file");
+    let line = |number: u32| {
+        let device_type = if number.is_multiple_of(2) { "idfa" } else { "gaid" };
+        format!("{device_type}\tkey{}\t{number}\t0\t1,2,3,4,5,6,7,8\n", number % 10)
+    };
+    let text: String = (0..1000).map(line).collect();
+    std::fs::write(&path, &text)?;
+    loader.load([Input::path(&path)], ignore)?;
+    restarted.kill()?;
+    restarted.restart()?;
+    let mut told = 0;
+    loader.load([Input::path(&path)], |event| {
+        told += u32::from(matches!(event, Event::ServerRestarted { .. }));
+        Ok(())
+    })?;
+    assert_eq!(told, 1);
+    std::thread::sleep(Duration::from_millis(800));
+    let mut model = Model::new();
+    model.load(text.as_bytes());
+    let found = busy.contents()?;
+    for (key, value) in &model.servers["gaid"] {
+        assert_eq!(found.get(key).map(|item| &item.value), Some(value), "{}", key.escape_ascii());
+    }
+    Ok(())
 }
