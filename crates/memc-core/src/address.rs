@@ -27,7 +27,7 @@ use crate::stream::Stream;
 ///
 /// `tls:` asks for TLS with the server's certificate checked against the system's authorities (or those of the
 /// file in the environment variable `SSL_CERT_FILE`). `user:password@` is for servers with an auth file
-/// (memcached's option `-Y`).
+/// (memcached's option `-Y`), and sent only to one that asks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     place: Place,

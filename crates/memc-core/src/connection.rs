@@ -42,15 +42,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, learns which process is there, and makes sure that it speaks the meta protocol.
+    /// Connects, says who we are if that is asked, learns which process is there, and makes sure that it speaks
+    /// the meta protocol.
     pub(crate) fn open(address: &Address, timeout: Duration) -> io::Result<Self> {
         let stream = address.connect(timeout)?;
         let (answers, first_stats) = (AnswerReader::default(), ServerStats::default());
         let mut connection = Self { stream, timeout, answers, first_stats, broken: false };
-        if let Some(credentials) = address.credentials() {
-            connection.authenticate(credentials)?;
-        }
-        connection.first_stats = connection.stats()?;
+        connection.first_stats = match (connection.stats(), address.credentials()) {
+            // One that does not ask would store them as a record, for anybody to read.
+            (Err(error), Some(credentials)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                connection.authenticate(credentials)?;
+                connection.stats()?
+            }
+            (stats, _) => stats?,
+        };
         connection.check()?;
         Ok(connection)
     }

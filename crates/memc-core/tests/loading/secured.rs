@@ -46,6 +46,16 @@ fn a_server_with_an_auth_file_takes_records_of_those_it_knows() -> Result {
 }
 
 #[test]
+fn a_server_that_asks_for_no_credentials_is_not_given_them() -> Result {
+    let server = Memcached::start(&[])?;
+    let records = load(&format!("ann:se:cret@{}", server.address()))??;
+    let contents = server.contents()?;
+    assert!(!contents.contains_key(&b"auth"[..]), "anybody can read them there");
+    assert_eq!(contents.len() as u64, records);
+    Ok(())
+}
+
+#[test]
 fn tls_takes_records_and_checks_the_certificate() -> Result {
     let folder = tempfile::tempdir()?;
     let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
