@@ -14,6 +14,7 @@
 //! | what stops it | [`Stopped`], [`Error`], [`Stop`] |
 
 mod address;
+mod backoff;
 mod batch;
 mod chunks;
 mod connection;

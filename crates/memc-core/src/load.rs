@@ -1,7 +1,7 @@
 //! The loader: what a caller makes, runs and is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
@@ -50,7 +50,12 @@ pub struct Loader<E> {
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        let known = servers.iter().map(|_| Known::default()).collect();
+        let mut known: Vec<Known> = Vec::with_capacity(servers.len());
+        for index in 0..servers.len() {
+            // What is known of a server is shared by all of its places, so that a restart is seen once.
+            let first = known.get(first_place(&servers, index)).cloned();
+            known.push(first.unwrap_or_default());
+        }
         Self { encoder, servers, known, options, stop: Stop::default(), progress: Progress::default() }
     }
 
@@ -106,12 +111,33 @@ impl<E: Encode> Loader<E> {
             };
             pass.run(backlog, on_event, Some(connections), serve);
             // Asked once, at the end of the last pass: what was thrown away counts from the first connection.
-            if !matches!(pass.error, Some(Error::Server { .. } | Error::Restarted { .. })) {
-                for (server, report) in servers.iter().zip(&mut pass.report.servers) {
-                    server.report_memory(report);
+            let retry_for = match &pass.error {
+                None => self.options.retry_for,
+                Some(Error::Restarted { .. }) => return,
+                // A server that fails has held up the stop for as long as it may.
+                Some(Error::Server { .. }) if self.stop.is_requested() => return,
+                Some(_) => Duration::ZERO,
+            };
+            self.report_memory(&servers, retry_for, &mut pass.report.servers);
+        })
+    }
+
+    /// Asks all servers at once what became of them, one that has several places once.
+    fn report_memory(&self, servers: &[Server], retry_for: Duration, reports: &mut [ServerReport]) {
+        std::thread::scope(|scope| {
+            for (index, (server, report)) in servers.iter().zip(&mut *reports).enumerate() {
+                if first_place(&self.servers, index) == index {
+                    scope.spawn(move || server.report_memory(retry_for, &self.stop, report));
                 }
             }
-        })
+        });
+        for index in 0..reports.len() {
+            let first = &reports[first_place(&self.servers, index)];
+            let (gone, memory_limit_bytes) = (first.gone, first.memory_limit_bytes);
+            // What was thrown away stays with the first place, or it would count twice.
+            reports[index].gone = gone;
+            reports[index].memory_limit_bytes = memory_limit_bytes;
+        }
     }
 
     /// Does everything but storing: connects to nothing and shows each record in the order of the input.
@@ -186,6 +212,11 @@ impl<E: Encode> Loader<E> {
             Some(error) => Err(Stopped { error, report: Box::new(report) }),
         }
     }
+}
+
+/// The first index of the server at `index`, which may serve several.
+fn first_place(servers: &[Address], index: usize) -> usize {
+    servers.iter().position(|address| *address == servers[index]).unwrap_or(index)
 }
 
 /// The dry run's end of a lane: every record is shown, then counts as acknowledged.

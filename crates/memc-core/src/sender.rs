@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-
+use crate::backoff::Backoff;
 use crate::batch::Batch;
 use crate::connection::{Answer, Connection};
 use crate::ledger::{Ledger, Tally};
@@ -14,13 +13,6 @@ use crate::pool::Pooled;
 use crate::report::ServerReport;
 use crate::server::Server;
 use crate::{Error, Options, Reject, Stop};
-
-/// The first and the longest pause before a broken connection is made anew.
-const MIN_BACKOFF: Duration = Duration::from_millis(20);
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
-
-/// How long a pause may overlook that the load has stopped.
-const STOP_CHECK: Duration = Duration::from_millis(100);
 
 /// See the module's text.
 ///
@@ -51,14 +43,8 @@ struct Window {
     connection: Option<Pooled>,
     /// The connection before, from which the server may still read what was not acknowledged.
     failed: Option<Connection>,
-    failing: Option<Failing>,
-}
-
-/// A time without any acknowledgment.
-struct Failing {
-    since: Instant,
-    backoff: ExponentialBackoff,
-    retries: u64,
+    /// A time without any acknowledgment.
+    failing: Option<Backoff>,
 }
 
 impl<'a> Sender<'a> {
@@ -87,6 +73,9 @@ impl<'a> Sender<'a> {
     /// Ends the connection if anything on it is not acknowledged: what loads the same file again must not be
     /// overtaken by it.
     fn leave(&self, window: &mut Window) {
+        if window.failing.is_some() {
+            self.server.note_failing();
+        }
         if window.written > 0 {
             window.give_up_connection();
         }
@@ -186,33 +175,16 @@ impl<'a> Sender<'a> {
 
     /// Pauses before the next attempt, or stops the load when there was enough of them.
     fn back_off(&self, window: &mut Window, error: io::Error, report: &mut ServerReport) {
-        let failing = window.failing.get_or_insert_with(|| Failing {
-            since: Instant::now(),
-            backoff: ExponentialBuilder::new()
-                .with_min_delay(MIN_BACKOFF)
-                .with_max_delay(MAX_BACKOFF)
-                .without_max_times()
-                .with_jitter()
-                .build(),
-            retries: 0,
-        });
-        let elapsed = failing.since.elapsed();
+        let failing = window.failing.get_or_insert_with(Backoff::new);
+        let elapsed = failing.elapsed();
         let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
         if elapsed >= self.retry_for || hopeless || self.stop.is_requested() {
             let address = self.address.clone();
             self.ledger.stop(Error::Server { address, retries: failing.retries, elapsed, source: error });
             return;
         }
-        failing.retries += 1;
+        failing.pause(self.retry_for, || self.ledger.is_stopped() || self.stop.is_requested());
         report.retries += 1;
-        let pause = failing.backoff.next().unwrap_or(MAX_BACKOFF).min(self.retry_for - elapsed);
-        let until = Instant::now() + pause;
-        while let Some(left) = until.checked_duration_since(Instant::now())
-            && !self.ledger.is_stopped()
-            && !self.stop.is_requested()
-        {
-            std::thread::sleep(left.min(STOP_CHECK));
-        }
     }
 }
 

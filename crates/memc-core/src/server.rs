@@ -1,14 +1,17 @@
 //! One server as a run sees it: its pool, and which process it was when it was last met.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use crate::backoff::Backoff;
 use crate::pool::{self, Pool, Pooled};
 use crate::report::ServerReport;
 use crate::stats::ServerStats;
-use crate::{Address, Options};
+use crate::{Address, Options, Stop};
 
 /// What a server said of itself on the first connection to its process, or at the end of a run. A loader
 /// keeps it from one run to the next, so that a restart between them is noticed.
@@ -20,11 +23,18 @@ pub(crate) struct Server {
     address: Address,
     pool: Option<Pool>,
     known: Known,
+    /// Whether the pass has ended while a connection to it failed.
+    failing: AtomicBool,
 }
 
 impl Server {
     pub(crate) fn new(address: &Address, known: &Known) -> Self {
-        Self { address: address.clone(), pool: None, known: Arc::clone(known) }
+        Self {
+            address: address.clone(),
+            pool: None,
+            known: Arc::clone(known),
+            failing: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -34,6 +44,7 @@ impl Server {
     /// Leaves the connections of the pass before, some of which may be to a process that is gone.
     pub(crate) fn connect_anew(&mut self, options: &Options, threads: &Arc<ScheduledThreadPool>) {
         self.pool = Some(pool::pool(&self.address, options, threads));
+        self.failing = AtomicBool::new(false);
     }
 
     /// A connection, or the reason why there is none.
@@ -56,30 +67,51 @@ impl Server {
         restarted
     }
 
-    /// Asks the server, if it was in use, whether it still is the same and what it has thrown away since.
-    pub(crate) fn report_memory(&self, report: &mut ServerReport) {
-        let mut last = self.known();
-        let Some(known) = *last else { return };
-        // The pooled connection may have been closed in the meantime; a second one is new.
-        match self.stats().or_else(|_| self.stats()) {
+    /// Notes that the pass ends while a connection to it fails.
+    pub(crate) fn note_failing(&self) {
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the server, if it was in use and does not fail anyway, whether it still is the same process and
+    /// what that has thrown away since; again for `retry_for` if it does not answer, unless a stop is asked for.
+    ///
+    /// A server that cannot be asked may still be the same one; the next load will see. But where nobody
+    /// listens there is no process, and what it held is gone.
+    pub(crate) fn report_memory(&self, retry_for: Duration, stop: &Stop, report: &mut ServerReport) {
+        let Some(known) = *self.known() else { return };
+        if self.failing.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut backoff = Backoff::new();
+        let mut answer = self.stats();
+        while answer.is_err() && backoff.elapsed() < retry_for && !stop.is_requested() {
+            backoff.pause(retry_for, || stop.is_requested());
+            answer = self.stats();
+        }
+        match answer {
             Ok(stats) if stats.process() == known.process() => {
                 report.thrown_away = stats.thrown_away.saturating_sub(known.thrown_away);
                 report.memory_limit_bytes = stats.memory_limit_bytes;
-                *last = Some(stats);
+                *self.known() = Some(stats);
             }
+            Err(error)
+                if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {}
             _ => {
                 report.gone = true;
                 // It is told now; the next run begins with whatever process is there.
-                *last = None;
+                *self.known() = None;
             }
         }
     }
 
+    /// What the server says of itself now. A pooled connection may have been closed in the meantime; then a
+    /// new one is made, unless the server has been waited for.
     fn stats(&self) -> io::Result<ServerStats> {
-        match &mut *self.connect()? {
+        let ask = || match &mut *self.connect()? {
             Ok(connection) => connection.stats(),
             Err(_) => Err(io::ErrorKind::NotConnected.into()),
-        }
+        };
+        ask().or_else(|error| if error.kind() == io::ErrorKind::TimedOut { Err(error) } else { ask() })
     }
 
     fn known(&self) -> MutexGuard<'_, Option<ServerStats>> {

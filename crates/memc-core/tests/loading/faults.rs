@@ -272,6 +272,19 @@ fn faults_of_all_kinds_may_follow_each_other() -> Result {
     setup.finish()
 }
 
+/// All is acknowledged, but what the server is asked after that breaks, and breaks again.
+#[test]
+fn a_blip_at_the_very_end_is_not_told_as_loss() -> Result {
+    let mut setup = Setup::start()?;
+    let (sent, _) = setup.load_undisturbed()?;
+    let refused = Fault::Refuse(Duration::from_millis(300));
+    let outcome = setup.load(&[Fault::CutSent(sent - 3), refused, Fault::CutSent(0)])?;
+    assert_eq!((outcome.retries(), outcome.connections), (0, 3), "the blip came at the end");
+    let server = &outcome.report.servers[BEHIND];
+    assert!(!server.gone && server.memory_limit_bytes > 0, "{server:?}");
+    setup.finish()
+}
+
 #[test]
 fn garbage_for_an_answer_costs_a_connection() -> Result {
     let mut setup = Setup::start()?;

@@ -130,6 +130,54 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
     load(&[])
 }
 
+/// What one type's connection learns of the restart must not be told again by the others'.
+#[test]
+fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> Result {
+    let mut server = Memcached::start(&["-m", "2"])?;
+    let addresses = vec![server.address().parse()?; DEVICE_TYPES.len()];
+    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, small_chunks(100_000));
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("file");
+    std::fs::write(&path, Sample::new(7).text(10_000))?;
+    let load = |expected: &[String]| -> Result<u64> {
+        let mut restarted = Vec::new();
+        let report = loader.load([memc_core::Input::path(&path)], |event| {
+            if let Event::ServerRestarted { address } = event {
+                restarted.push(address);
+            }
+            Ok(())
+        })?;
+        assert_eq!((report.files, &restarted[..]), (1, expected));
+        for server in &report.servers {
+            assert!(!server.gone && server.memory_limit_bytes == 2 << 20, "{server:?}");
+        }
+        Ok(report.servers.iter().map(|server| server.thrown_away).sum())
+    };
+    assert_eq!(load(&[])?, server.stat("evictions")?, "not once for each type");
+    server.kill()?;
+    server.restart()?;
+    load(&[server.address()])?;
+    load(&[])?;
+    Ok(())
+}
+
+#[test]
+fn a_full_server_is_told_also_when_another_one_fails() -> Result {
+    let full = Memcached::start(&["-m", "2"])?;
+    let mut away = Memcached::start(&[])?;
+    away.kill()?;
+    let addresses = vec![full.address().parse()?, away.address().parse()?];
+    let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), addresses, small_chunks(100_000));
+    let flood: String = (0..60_000).map(|number| format!("idfa\tkey{number}\t1\t2\t1\n")).collect();
+    let stopped = loader.load([input("flood", flood), input("last", "gaid\tkey\t1\t2\t1\n")], ignore);
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert!(matches!(stopped.error, memc_core::Error::Server { .. }));
+    assert_eq!(stopped.report.files, 1);
+    assert_eq!(stopped.report.servers[0].thrown_away, full.stat("evictions")?);
+    assert!(stopped.report.servers[0].thrown_away > 1000);
+    Ok(())
+}
+
 #[test]
 fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let server = Memcached::start(&["-m", "2"])?;

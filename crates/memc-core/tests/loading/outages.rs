@@ -193,3 +193,64 @@ fn sets_of_a_pass_that_was_broken_off_do_not_arrive_late() -> Result {
     }
     Ok(())
 }
+
+/// Stops servers in their tracks; they are killed all the same when they are dropped.
+fn freeze(servers: &[Memcached]) -> Result {
+    for server in servers {
+        let pid = server.stat("pid")?.to_string();
+        assert!(Command::new("kill").args(["-STOP", &pid]).status()?.success());
+    }
+    // One thread takes the signal, and the others may still answer until it does.
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(())
+}
+
+#[test]
+fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_gone() -> Result {
+    let setup = Setup::start()?;
+    let mut options = patient();
+    options.timeout = Duration::from_millis(600);
+    options.retry_for = Duration::from_millis(600);
+    let mut frozen_at = None;
+    let report = setup.servers.loader(options)?.load([input("file", Sample::new(1).text(300))], |event| {
+        if let Event::FileFinished(_) = event {
+            freeze(&setup.servers.0[1..])?;
+            frozen_at = Some(Instant::now());
+        }
+        Ok(())
+    })?;
+    let took = frozen_at.ok_or("they were not frozen")?.elapsed();
+    assert!(took < Duration::from_millis(1700), "{took:?}, not a timeout for each");
+    let asked: Vec<_> =
+        report.servers.iter().map(|server| (server.gone, server.memory_limit_bytes > 0)).collect();
+    assert_eq!(asked, [(false, true), (false, false), (false, false), (false, false)]);
+    Ok(())
+}
+
+#[test]
+fn servers_that_hang_hold_up_a_stop_for_one_timeout() -> Result {
+    let setup = Setup::start()?;
+    let mut options = patient();
+    options.timeout = Duration::from_millis(1000);
+    options.max_bytes_in_flight = 50_000;
+    let loader = setup.servers.loader(options)?;
+    let stop = loader.stop_handle();
+    let inputs = (0..1_000_000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(100)));
+    let mut stopped_at = None;
+    let stopped = loader.load(inputs, |event| {
+        if let Event::FileFinished(file) = event
+            && file.index == 5
+        {
+            freeze(&setup.servers.0[1..3])?;
+            stop.request();
+            stopped_at = Some(Instant::now());
+        }
+        Ok(())
+    });
+    let took = stopped_at.ok_or("it was not stopped")?.elapsed();
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert!(matches!(stopped.error, Error::Server { .. }), "{:?}", stopped.error);
+    assert!(took < Duration::from_millis(1800), "{took:?}");
+    assert!(stopped.report.servers.iter().all(|server| !server.gone));
+    Ok(())
+}
