@@ -4,9 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::error::AddressError;
 use crate::stream::Stream;
@@ -53,10 +56,11 @@ enum Place {
 }
 
 impl Address {
-    /// Opens a connection, trying each address that a host name stands for; `timeout` is for each attempt.
+    /// Opens a connection, trying each address that a host name stands for; `timeout` is for each attempt. How
+    /// long it takes to find these addresses is the system's affair.
     pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
         match &self.place {
-            Place::Unix(path) => Stream::unix(UnixStream::connect(path)?),
+            Place::Unix(path) => Stream::unix(connect_unix(path, timeout)?),
             Place::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {
@@ -69,6 +73,19 @@ impl Address {
                 Err(last)
             }
         }
+    }
+}
+
+/// As [`UnixStream::connect`], which waits for ever for a server whose queue of connections is full.
+fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    // It holds for the connecting only: all else is done without blocking.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(timeout))?;
+    match net::connect(&socket, &address) {
+        Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not accept")),
+        result => Ok(result.map(|()| socket.into())?),
     }
 }
 
@@ -186,6 +203,30 @@ mod tests {
             );
             assert_eq!(error, Err(expected));
         }
+    }
+
+    #[test]
+    fn a_unix_socket_that_nobody_accepts_on_does_not_wait_for_ever() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let listener = net::socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        net::bind(&listener, &SocketAddrUnix::new(&path).expect("a short path")).expect("a free path");
+        net::listen(&listener, 0).expect("a listener");
+        let address: Address = format!("unix:{}", path.display()).parse().expect("an address");
+        // Some fit in the queue.
+        let mut waiting = Vec::new();
+        let error = loop {
+            assert!(waiting.len() < 100, "the queue is endless");
+            match address.connect(Duration::from_millis(50)) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        // Not all systems wait.
+        assert!(
+            matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ConnectionRefused),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -10,6 +10,10 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use crate::connection::Connection;
 use crate::{Address, Options};
 
+/// How long the pool waits for an attempt. It must never give up first, since its error says nothing of the
+/// server; an attempt comes to an end by itself.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A connection as the pool hands it out: made, or the reason why it could not be.
 ///
 /// A failed attempt counts as a connection here, a broken one. So the error reaches the caller at once and
@@ -54,10 +58,26 @@ pub(crate) fn pool(address: &Address, options: &Options, threads: &Arc<Scheduled
         .min_idle(Some(0))
         .max_lifetime(None)
         .idle_timeout(None)
+        .connection_timeout(FOREVER)
         // Each connection is in use from its first batch to the last: a round trip at check-out tells nothing.
         .test_on_check_out(false)
         // The error comes to the caller with `get`, who logs it.
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .thread_pool(Arc::clone(threads))
         .build_unchecked(Manager { address: address.clone(), timeout: options.timeout })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_timeout_is_not_cut_short_by_the_pool() {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let options = Options { timeout: Duration::from_secs(365 * 24 * 60 * 60), ..Options::default() };
+        let pool = pool(&address, &options, &Arc::new(ScheduledThreadPool::new(1)));
+        assert!(pool.connection_timeout() > options.timeout);
+        let attempt = pool.get().expect("an attempt, though a failed one");
+        assert_eq!(attempt.as_ref().err().map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
+    }
 }
