@@ -30,7 +30,7 @@ use crate::stream::Stream;
 ///
 /// `tls:` asks for TLS with the server's certificate checked against the system's authorities (or those of the
 /// file in the environment variable `SSL_CERT_FILE`). `user:password@` is for servers with an auth file
-/// (memcached's option `-Y`), and sent only to one that asks.
+/// (memcached's option `-Y`), and sent only to one that asks. What follows `unix:/` is a path to its end.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     place: Place,
@@ -109,7 +109,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let (credentials, rest) = match rest.rsplit_once('@') {
+    let (credentials, rest) = match before_place(rest) {
         Some((who, rest)) => (Some(credentials(who)?), rest),
         None => (None, rest),
     };
@@ -132,6 +132,18 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         return Err("the host is missing");
     }
     Ok(Address { place: Place::Tcp { host: host.to_owned(), port }, tls, credentials })
+}
+
+/// Cuts at the `@` behind user and password, if there is one. What follows `unix:/` is a path, which may have
+/// one of its own.
+fn before_place(text: &str) -> Option<(&str, &str)> {
+    if text.starts_with("unix:/") {
+        return None;
+    }
+    match text.find("@unix:/") {
+        Some(at) => Some((&text[..at], &text[at + 1..])),
+        None => text.rsplit_once('@'),
+    }
 }
 
 /// The part before the `@`. The two are sent in one line with a space between them.
@@ -203,6 +215,22 @@ mod tests {
             );
             assert_eq!(error, Err(expected));
         }
+    }
+
+    #[test]
+    fn a_path_may_have_an_at_sign() {
+        for text in ["unix:/run/memcached@idfa.sock", "unix:/a@b@c:d@unix:/e"] {
+            let address: Address = text.parse().expect("a sound address");
+            assert_eq!(address.place, Place::Unix(text[5..].into()));
+            assert!(address.credentials().is_none());
+            assert_eq!(address.to_string(), text);
+        }
+        let address: Address = "ann:se:cr@et@unix:/run/a@b".parse().expect("a sound address");
+        assert_eq!(address.place, Place::Unix("/run/a@b".into()));
+        assert_eq!(address.to_string(), "ann@unix:/run/a@b");
+        // Such a user is still one.
+        let address: Address = "unix:secret@localhost:7".parse().expect("a sound address");
+        assert_eq!(address.to_string(), "unix@localhost:7");
     }
 
     #[test]
