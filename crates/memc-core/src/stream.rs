@@ -63,7 +63,8 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() || self.wait(false, left).is_err() {
+                    // Not `wait`: what TLS has decrypted already is not wanted any more.
+                    if left.is_zero() || self.poll(PollFlags::IN, left).is_err() {
                         return;
                     }
                 }
@@ -102,7 +103,11 @@ impl Stream {
             // Already taken from the socket, which therefore would not tell of it.
             return Ok(());
         }
-        let flags = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        self.poll(if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }, timeout)
+    }
+
+    /// Waits for the socket itself.
+    fn poll(&self, flags: PollFlags, timeout: Duration) -> io::Result<()> {
         let timeout = Timespec::try_from(timeout)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the timeout is too long"))?;
         loop {
@@ -176,7 +181,46 @@ fn whole_commands(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use openssl::ssl::{Ssl, SslContext, SslVersion};
+    use rustix::time::{ClockId, clock_gettime};
+
     use super::*;
+
+    /// How long the calling thread has been at work.
+    fn worked() -> Duration {
+        clock_gettime(ClockId::ThreadCPUTime).try_into().expect("not negative")
+    }
+
+    #[test]
+    fn retiring_with_decrypted_bytes_left_does_not_spin() {
+        // Without certificates, which have no part in this.
+        let mut context = SslContext::builder(SslMethod::tls()).expect("TLS");
+        context.set_cipher_list("aNULL:@SECLEVEL=0").expect("ciphers");
+        context.set_max_proto_version(Some(SslVersion::TLS1_2)).expect("a version");
+        let context = context.build();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let server = listener.accept().expect("a connection").0;
+        std::thread::scope(|scope| {
+            let accepted = scope.spawn(|| {
+                let mut server = Ssl::new(&context).expect("TLS").accept(server).expect("a handshake");
+                server.write_all(&[b'x'; 100]).expect("room");
+                server
+            });
+            let mut client = Ssl::new(&context).expect("TLS").connect(client).expect("a handshake");
+            client.read_exact(&mut [0]).expect("one of many bytes");
+            assert_eq!(client.ssl().pending(), 99);
+            client.get_ref().set_nonblocking(true).expect("a socket");
+            let server = accepted.join().expect("no panic");
+            let (started, before) = (Instant::now(), worked());
+            Stream::Tls(Box::new(client)).retire(Duration::from_millis(300));
+            assert!(started.elapsed() >= Duration::from_millis(300), "the server has not closed");
+            assert!(worked() - before < Duration::from_millis(100), "{:?}", worked() - before);
+            drop(server);
+        });
+    }
 
     #[test]
     fn tls_records_hold_whole_commands() {
