@@ -29,9 +29,9 @@ pub enum Error {
         /// What went wrong the last time.
         source: io::Error,
     },
-    /// A server was restarted and has lost what it held, and the file in work cannot be begun anew: its
-    /// input cannot be read twice, or this has happened too often in a row.
-    #[error("memcached server '{address}' was restarted and has lost what it held")]
+    /// A server was restarted and has lost what it held, again and again: the file in work was begun anew
+    /// each time, and the load has given that up. An input that cannot be begun anew is [`Error::Read`].
+    #[error("memcached server '{address}' was restarted again and again, and lost what it held each time")]
     Restarted {
         /// The server's address.
         address: String,
