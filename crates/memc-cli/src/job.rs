@@ -93,7 +93,7 @@ impl<'a> Job<'a> {
             report.unfinished = None;
         }
         summary.end(report);
-        messages::servers(summary);
+        messages::servers(summary, error.is_some());
         if let Some(why) = incomplete {
             if !summary.done.is_empty() {
                 messages::run(summary, false);

@@ -1,5 +1,6 @@
 //! What the log says of records, files and runs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,8 +119,9 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
     }
 }
 
-/// Logs what became of the servers.
-pub(crate) fn servers(summary: &Summary) {
+/// Logs what became of the servers, which were asked at the end of a round that has not `failed`.
+pub(crate) fn servers(summary: &Summary, failed: bool) {
+    let mut told = BTreeSet::new();
     for server in &summary.run.servers {
         if server.retries > 0 {
             log::warn!(
@@ -128,9 +130,17 @@ pub(crate) fn servers(summary: &Summary) {
                 server.retries
             );
         }
-        if server.gone {
+        // One for several device types is there several times.
+        if server.gone && told.insert(&server.address) {
             log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
             lost(&server.address, summary);
+        }
+        let was_asked = server.gone || server.memory_limit_bytes > 0;
+        if server.records > 0 && !was_asked && !failed && told.insert(&server.address) {
+            log::warn!(
+                "{}: acknowledged all records, but does not answer now: look whether it still is the same process",
+                server.address
+            );
         }
         if server.thrown_away > 0 {
             log::warn!(

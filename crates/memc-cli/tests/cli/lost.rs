@@ -1,7 +1,7 @@
 //! Servers that lose records on their own: told, with exit code 3.
 
 use anyhow::{Result, ensure};
-use memc_testkit::Memcached;
+use memc_testkit::{Fault, Memcached, Proxy};
 
 use crate::workdir::Workdir;
 
@@ -47,5 +47,28 @@ fn a_server_that_is_full_is_told_with_what_to_do() -> Result<()> {
         "W {}: full: it has thrown away {} records to make room; give it more than its 2 MiB (memcached -m)",
         server.address(),
         server.stat("evictions")?
+    )])
+}
+
+/// It is not told as lost, but who wonders later has a hint.
+#[test]
+fn a_server_that_does_not_answer_at_the_end_is_told() -> Result<()> {
+    let work = Workdir::new()?;
+    let server = Memcached::start(&[])?;
+    let load = |name: &str, faults: Vec<Fault>| {
+        let proxy = Proxy::start(&server.address(), faults)?;
+        work.gzip(name, text(0..100))?;
+        let route = format!("imei={}", proxy.address());
+        let run = work.load(&["--route", &route, "--timeout", "1s", "--retry-for", "1s"])?;
+        anyhow::Ok((run, proxy.address(), proxy.sent()))
+    };
+    let (run, _, sent) = load("1.tsv.gz", Vec::new())?;
+    run.exits(0)?;
+    // It stalls in the last question.
+    let (run, address, _) = load("2.tsv.gz", vec![Fault::StallSent(sent - 3), Fault::StallSent(0)])?;
+    run.exits(0)?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv.gz"])?;
+    run.logs(&[format!(
+        "W {address}: acknowledged all records, but does not answer now: look whether it still is the same process"
     )])
 }
