@@ -1,6 +1,6 @@
 //! What carries records to a server, without inflating and parsing: plain text in memory through an encoder
 //! that only splits the line, batches, turns and one connection into one real memcached. Records and bytes
-//! of text a second, with the default number of threads; what is sent has nearly the size of the text.
+//! of text a second, with a thread for each core; what is sent has nearly the size of the text.
 //!
 //! The memcached runs on the same cores and takes a good part of the time. After the first round its keys
 //! are overwritten.

@@ -34,6 +34,10 @@ impl Input {
 
     /// Anything that can be read, with a name for reports and errors. It can be read only once, so a load
     /// cannot begin it anew when a server is restarted.
+    ///
+    /// What comes slowly is loaded when there is a chunk of it
+    /// ([`Options::chunk_bytes`](crate::Options::chunk_bytes): smaller ones are loaded sooner), or its end. A read
+    /// that waits is not ended by [`Stop`](crate::Stop).
     pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
         let mut reader = Some(reader);
         let again = || io::Error::new(io::ErrorKind::Unsupported, "it can be read only once");

@@ -233,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_type_is_seen_behind_white_space() {
-        // A leading tab is stripped, so only an inner empty field can be an empty type; none can be first.
+    fn an_empty_type_cannot_be_seen_but_an_empty_id_can() {
+        // A tab in front is white space, which is stripped, so the next field becomes the type.
         assert_eq!(parsed(b"\x0b\tx\t1\t2\t1\t5"), Ok(Some((vec![5], 0))));
         assert_eq!(parsed(b"x\t\t1\t2\t1"), Err(Reject::Empty));
     }

@@ -20,7 +20,7 @@ pub struct Counts {
     /// Lines that were not loaded, by reason.
     pub rejected: BTreeMap<Reject, u64>,
     /// App ids (or whatever an encoder calls [`dropped`](crate::Record::dropped)) left out of records that
-    /// were loaded.
+    /// were sent, though a server may have refused some of these.
     pub dropped: u64,
     /// Bytes of plain text, without what was skipped of overlong lines.
     pub bytes_plain: u64,

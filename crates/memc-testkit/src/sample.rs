@@ -14,9 +14,9 @@ use crate::DEVICE_TYPES;
 pub struct Sample {
     state: u64,
     /// The share of lines, from 0 to 1, that repeat an id of an earlier line.
-    pub duplicates: f64,
+    duplicates: f64,
     /// The share of lines, from 0 to 1, that break a rule, in one of many ways.
-    pub bad: f64,
+    bad: f64,
     seen: Vec<(&'static str, String)>,
 }
 

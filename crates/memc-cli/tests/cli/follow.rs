@@ -207,6 +207,19 @@ fn a_broken_file_stops_the_follower_and_the_next_one_goes_on() -> Result<()> {
     work.holds(&model(&texts))
 }
 
+/// It went on waiting for the incomplete one, and told nothing.
+#[test]
+fn a_failure_in_front_of_an_incomplete_file_stops_the_follower() -> Result<()> {
+    let work = Workdir::new()?;
+    work.write(".1.tsv.gz/in the way", "")?;
+    work.gzip("1.tsv.gz", Sample::new(1).text(20_000))?;
+    let packed = gzip(&Sample::new(2).text(200))?;
+    work.write("2.tsv.gz", &packed[..packed.len() / 2])?;
+    sleep(PAUSE);
+    let running = work.start(&["--follow"])?;
+    work.finish(running)?.fails_with(&["cannot rename", &work.name("1.tsv.gz")])
+}
+
 #[test]
 fn folders_may_come_later() -> Result<()> {
     let work = Workdir::new()?;
