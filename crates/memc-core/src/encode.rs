@@ -55,6 +55,16 @@ pub trait Encode: Clone + Send + Sync {
 
 /// The encoder of the apps log: [`AppsInstalled`] lines to [`UserApps`](crate::UserApps) messages, on the
 /// server of their device type.
+///
+/// ```
+/// use memc_core::{AppsEncoder, Encode, Record, Reject};
+///
+/// let mut encoder = AppsEncoder::new(["idfa", "gaid"]);
+/// let mut record = Record::default();
+/// assert_eq!(encoder.encode(b"gaid\te7e1\t67.5\t-22.8\t7942,x", &mut record), Ok(Some(1)));
+/// assert_eq!((&record.key[..], record.dropped), (&b"gaid:e7e1"[..], 1));
+/// assert_eq!(encoder.encode(b"imei\te7e1\t67.5\t-22.8\t7942", &mut record), Err(Reject::Type));
+/// ```
 #[derive(Clone, Debug)]
 pub struct AppsEncoder {
     device_types: Vec<Vec<u8>>,

@@ -6,6 +6,21 @@ use std::time::Duration;
 /// What stopped a load before its end. Bad lines never do; they are counted.
 ///
 /// The cause is the `source`, not part of the text: print the chain.
+///
+/// ```
+/// use std::io;
+///
+/// use memc_core::{AppsEncoder, Error, Input, Loader, Options};
+///
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
+/// let stopped = loader.dry_run([Input::path("/not/there.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
+/// match stopped.error {
+///     Error::Read { file, source } => {
+///         assert_eq!((&file[..], source.kind()), ("/not/there.tsv.gz", io::ErrorKind::NotFound));
+///     }
+///     other => panic!("{other}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -20,6 +20,15 @@ type Source = Box<dyn Read + Send>;
 /// One input of a load, gzip or plain text, told apart by its first bytes.
 ///
 /// It is opened when its turn comes, so a long list of inputs holds no descriptors.
+///
+/// ```
+/// use memc_core::Input;
+///
+/// let file = Input::path("/logs/20170929000000.tsv.gz");
+/// assert_eq!(file.name(), "/logs/20170929000000.tsv.gz");
+/// let body: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\n";
+/// let other = Input::reader("a request's body", body);
+/// ```
 pub struct Input {
     name: String,
     open: Box<dyn FnMut() -> io::Result<Source> + Send>,

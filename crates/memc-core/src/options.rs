@@ -5,6 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How a load is done. The defaults are right for most.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use memc_core::Options;
+///
+/// let mut options = Options::default();
+/// options.retry_for = Duration::from_secs(300);
+/// options.keep_rejected = true;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
@@ -59,6 +69,17 @@ fn default_inflate_threads() -> usize {
 ///
 /// No new chunk is begun, those in flight are finished, and the load returns
 /// [`Error::Requested`](crate::Error::Requested). A server that fails then is not tried again.
+///
+/// ```
+/// use memc_core::{AppsEncoder, Error, Input, Loader, Options};
+///
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
+/// // Another thread would have it.
+/// loader.stop_handle().request();
+/// let stopped = loader.dry_run([Input::path("20170929000000.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
+/// assert!(matches!(stopped.error, Error::Requested));
+/// assert_eq!(stopped.report.files, 0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 

@@ -7,6 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// It moves with every chunk that is finished, that is, acknowledged in all its records and all before it.
 /// When a server was restarted it falls back to the end of the last finished file.
+///
+/// ```
+/// use memc_core::{AppsEncoder, Input, Loader, Options};
+///
+/// let servers = vec!["127.0.0.1:33013".parse()?];
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+/// let progress = loader.progress_handle();
+/// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\n";
+/// loader.dry_run([Input::reader("sample", log)], |_| (), |_| Ok(()))?;
+/// assert_eq!((progress.bytes_in(), progress.records()), (log.len() as u64, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Counters>);
 

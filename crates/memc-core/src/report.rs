@@ -223,6 +223,30 @@ impl std::error::Error for Stopped {
 }
 
 /// Told while a load runs, in the order of the inputs.
+///
+/// ```
+/// use memc_core::{AppsEncoder, Event, Input, Loader, Options};
+///
+/// let mut options = Options::default();
+/// options.keep_rejected = true;
+/// let servers = vec!["127.0.0.1:33013".parse()?];
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, options);
+/// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\nidfa\tbad line\n";
+/// loader.dry_run([Input::reader("sample", log)], |_| (), |event| {
+///     match event {
+///         Event::LinesRejected { lines, .. } => {
+///             for (number, reason, line) in lines.lines() {
+///                 assert_eq!((number, reason.name(), line), (2, "fields", &b"idfa\tbad line"[..]));
+///             }
+///         }
+///         // Here it would be marked as done.
+///         Event::FileFinished(file) => assert_eq!(file.counts.error_rate(), 1.0),
+///         _ => {}
+///     }
+///     Ok(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

@@ -31,7 +31,7 @@ pub(crate) struct Sender<'a> {
     stop: &'a Stop,
 }
 
-/// The state of a run.
+/// The state of a sender.
 #[derive(Default)]
 struct Window {
     /// Batches that are not acknowledged, the oldest first.
