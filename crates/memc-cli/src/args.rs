@@ -127,7 +127,7 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 8 on; else 1,
+    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 16 on; else 1,
     /// the reader]
     #[arg(
         long,

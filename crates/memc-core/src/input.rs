@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::inflate::{Ahead, Member, SEGMENT_BYTES};
+use crate::inflate::{Ahead, Members, SEGMENT_BYTES};
 
 /// Compressed bytes are read from the input in pieces of this size.
 const READ_BYTES: usize = 128 * 1024;
@@ -89,9 +89,7 @@ pub(crate) struct Plain {
 
 enum Format {
     Text(Raw),
-    Gzip(Box<Member<Raw>>),
-    /// Between two changes of state, and after the last member.
-    End,
+    Gzip(Box<Members<Raw>>),
 }
 
 impl Plain {
@@ -103,7 +101,7 @@ impl Plain {
         let is_gzip = head == GZIP_MAGIC;
         let raw = BufReader::with_capacity(READ_BYTES, Cursor::new(head).chain(source));
         let format = if is_gzip {
-            Format::Gzip(Box::new(Member::new(Ahead::new(raw, inflate_threads, segment_bytes))))
+            Format::Gzip(Box::new(Members::new(Ahead::new(raw, inflate_threads, segment_bytes))))
         } else {
             Format::Text(raw)
         };
@@ -118,38 +116,9 @@ impl Plain {
 
 impl Read for Plain {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match &mut self.format {
-                Format::End => return Ok(0),
-                Format::Text(raw) => return raw.read(buffer),
-                Format::Gzip(member) => match member.read(buffer)? {
-                    0 if !buffer.is_empty() => {}
-                    length => return Ok(length),
-                },
-            }
-            // The member is at its end, checked against its CRC. Another one may follow.
-            if let Format::Gzip(member) = std::mem::replace(&mut self.format, Format::End) {
-                let mut raw = member.into_inner();
-                if skip_zeros(&mut raw)? {
-                    self.format = Format::Gzip(Box::new(Member::new(raw)));
-                }
-            }
-        }
-    }
-}
-
-/// Skips the padding that tapes and block devices leave behind a gzip member; false at the end.
-fn skip_zeros(raw: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        let bytes = raw.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(false);
-        }
-        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-        let more = zeros < bytes.len();
-        raw.consume(zeros);
-        if more {
-            return Ok(true);
+        match &mut self.format {
+            Format::Text(raw) => raw.read(buffer),
+            Format::Gzip(members) => members.read(buffer),
         }
     }
 }

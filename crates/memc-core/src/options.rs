@@ -27,7 +27,7 @@ pub struct Options {
     pub retry_for: Duration,
     /// Threads that inflate a large gzip input; with 1 it is inflated where it is read. Each takes some 10 MiB, of
     /// text that is packed well up to 30, and makes the input be read ahead by 1 MiB. Default: half of the cores,
-    /// at most 16; 1 with fewer than 8 cores, as several take up to three times the CPU time.
+    /// at most 16; 1 with fewer than 16 cores, as several take up to three times the CPU time.
     pub inflate_threads: usize,
     /// Plain text is handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
@@ -60,7 +60,7 @@ impl Default for Options {
 /// See [`Options::inflate_threads`].
 fn default_inflate_threads() -> usize {
     match std::thread::available_parallelism() {
-        Ok(cores) if cores.get() >= 8 => (cores.get() / 2).min(16),
+        Ok(cores) if cores.get() >= 16 => (cores.get() / 2).min(16),
         _ => 1,
     }
 }

@@ -1,9 +1,7 @@
 //! Finds what can hardly be anything but the beginning of a block in the middle of a deflate stream.
 
-use flate2::{Decompress, FlushDecompress};
-
 use super::WINDOW_BYTES;
-use super::bits::{begin_at, may_be_padding};
+use super::decoder::{Decoder, Stop};
 
 /// What seems to be a block must give so much text without an error.
 const TRIAL_BYTES: usize = 16 * 1024;
@@ -14,8 +12,9 @@ const MAX_TRIALS: usize = 8192;
 
 /// The first bit at which a block with codes of its own seems to begin that is not the last one.
 pub(super) fn find_block(bytes: &[u8]) -> Option<usize> {
-    let mut decoder = Decompress::new(false);
-    let mut room = vec![0; TRIAL_BYTES];
+    let mut decoder = Decoder::new();
+    // The window is not known, and of no matter for the trial.
+    let mut text = vec![0; WINDOW_BYTES + TRIAL_BYTES];
     let mut trials = 0;
     for (at, header) in bytes.windows(16).enumerate() {
         let header = u128::from_le_bytes(header.try_into().ok()?);
@@ -25,8 +24,8 @@ pub(super) fn find_block(bytes: &[u8]) -> Option<usize> {
             let shift = places.trailing_zeros();
             places &= places - 1;
             let bit = at * 8 + shift as usize;
-            if has_sound_lengths(header >> shift) && !may_be_padding(bit, bytes) {
-                if is_sound(&mut decoder, bit, bytes, &mut room) {
+            if has_sound_lengths(header >> shift) {
+                if is_sound(&mut decoder, bit, bytes, &mut text) {
                     return Some(bit);
                 }
                 trials += 1;
@@ -57,14 +56,17 @@ fn has_sound_lengths(header: u128) -> bool {
 /// Whether a decoder takes what begins at this bit for a block, and what comes then for text.
 ///
 /// Chance makes a sound header at one bit of some 10^9, and then the text of it soon ends in something unsound.
-fn is_sound(decoder: &mut Decompress, bit: usize, bytes: &[u8], room: &mut [u8]) -> bool {
-    let body = &bytes[bit.div_ceil(8)..];
-    // With no room for text, it reads only the header; that is quick, and needs no window.
-    let mut reads = |window: &[u8], room: &mut [u8]| {
-        begin_at(decoder, window, bit, bytes).is_some()
-            && decoder.decompress(body, room, FlushDecompress::None).is_ok()
-    };
-    reads(&[], &mut []) && reads(&[0; WINDOW_BYTES], room)
+fn is_sound(decoder: &mut Decoder, bit: usize, bytes: &[u8], text: &mut [u8]) -> bool {
+    let mut rest = decoder.begin_at(bit, bytes);
+    let mut at = WINDOW_BYTES;
+    loop {
+        let (end, stop) = decoder.decode(&mut rest, text, at);
+        match stop {
+            Stop::Block => at = end,
+            Stop::Corrupt => return false,
+            Stop::Input | Stop::Room | Stop::End => return true,
+        }
+    }
 }
 
 #[cfg(test)]

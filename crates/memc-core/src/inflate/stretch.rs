@@ -3,11 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
-use flate2::{Decompress, FlushDecompress, Status};
-
 use super::WINDOW_BYTES;
 use super::ahead::Segment;
-use super::bits::{begin_at, ending_at, take_sign};
+use super::decoder::{Decoder, Stop};
 use super::window::{fill_in, stand_in, tail};
 
 /// Text is inflated in steps of this many bytes; between two of them it may be stopped, or learn its window.
@@ -31,8 +29,10 @@ pub(super) struct Stretch<'a> {
 /// The text of a stretch, in which what is copied from the text in front of it may not be filled in.
 #[derive(Debug)]
 pub(super) struct Inflated {
+    /// The stretch's own text begins behind the window it was inflated with.
     text: Vec<u8>,
-    /// `text` with the other stand-in, up to where the window became known.
+    from: usize,
+    /// That text with the other stand-in, if the window was not known in time.
     twin: Vec<u8>,
     window: Vec<u8>,
     pub(super) end: End,
@@ -57,103 +57,104 @@ impl Stretch<'_> {
             None => None,
         };
         let bit = self.bit.or_else(|| self.segment.first_block())?;
-        let body = &self.segment.bytes[bit.div_ceil(8)..];
-        let (more, ending) = match (self.next, next_bit) {
-            (Some(next), Some(bit)) => (&next.bytes[..bit / 8], ending_at(bit, &next.bytes)),
-            (Some(next), None) => (&next.bytes[..], Vec::new()),
-            (None, _) => (&[][..], Vec::new()),
-        };
-        let bytes_before_ending = body.len() + more.len();
         let max_text = MAX_EXPANSION * (WINDOW_BYTES + self.segment.bytes.len());
 
-        let strand = |window: &[u8], buffer| {
-            let mut decoder = Decompress::new(false);
-            begin_at(&mut decoder, window, bit, &self.segment.bytes)?;
-            Some(Strand { decoder, input: [body, more, &ending], bytes_read: 0, text: buffer, ended: false })
-        };
         let mut window = self.window.try_recv().ok();
-        let (mut first, mut twin) = match &window {
-            Some(window) => (strand(window, buffer)?, None),
-            None => (strand(&stand_in(0), buffer)?, Some(strand(&stand_in(1), Vec::new())?)),
+        let (mut strand, mut twin) = match &window {
+            Some(window) => (self.strand(bit, next_bit, window, buffer), None),
+            None => (
+                self.strand(bit, next_bit, &stand_in(0), buffer),
+                Some(self.strand(bit, next_bit, &stand_in(1), Vec::new())),
+            ),
         };
-        while !first.ended {
-            if stop.load(Ordering::Relaxed) || first.text.len() > max_text {
+        let from = strand.filled;
+        let end = loop {
+            if stop.load(Ordering::Relaxed) || strand.filled > max_text {
                 return None;
             }
-            let target = first.text.len() + STEP_BYTES;
-            first.run_to(target)?;
-            if window.is_none()
-                && let Some(twin) = &mut twin
-            {
-                twin.run_to(target)?;
+            let target = strand.filled + STEP_BYTES;
+            let end = strand.run_to(target)?;
+            if let Some(other) = &mut twin {
+                other.run_to(target)?;
                 window = self.window.try_recv().ok();
                 if let Some(window) = &window {
-                    // From here on, one decoder is enough: it gets to know its true window.
-                    first.decoder.set_dictionary(&tail(&first.text, &twin.text, window)?).ok()?;
+                    // From here on, one decoder is enough: all that it copies from is true.
+                    fill_in(&mut strand.text[from..strand.filled], &other.text[from..], window)?;
+                    twin = None;
                 }
             }
-        }
-
-        let end = match next_bit {
-            Some(bit) if first.bytes_read == bytes_before_ending + ending.len() => {
-                take_sign(&mut first.text)?;
-                End::Block(bit)
+            if let Some(end) = end {
+                break end;
             }
-            // It has ended in what is ours.
-            _ if first.bytes_read > bytes_before_ending => return None,
-            _ => End::Stream(bit.div_ceil(8) + first.bytes_read),
         };
         let window = window.or_else(|| self.window.recv().ok())?;
-        let twin = twin.map(|twin| twin.text).unwrap_or_default();
-        Some(Inflated { text: first.text, twin, window, end })
+        let twin = twin.map(|mut twin| twin.text.split_off(from)).unwrap_or_default();
+        strand.text.truncate(strand.filled);
+        Some(Inflated { text: strand.text, from, twin, window, end })
+    }
+
+    fn strand(&self, bit: usize, next_bit: Option<usize>, window: &[u8], mut text: Vec<u8>) -> Strand<'_> {
+        text.clear();
+        text.extend_from_slice(window);
+        let mut decoder = Decoder::new();
+        let here = decoder.begin_at(bit, &self.segment.bytes);
+        let there = self.next.map_or(&[][..], |next| &next.bytes);
+        let end = (self.segment.bytes.len() + there.len()) * 8;
+        let next = next_bit.map(|bit| (self.segment.bytes.len() * 8 + bit, End::Block(bit)));
+        Strand { decoder, input: [here, there], end, next, filled: text.len(), text }
     }
 }
 
 impl Inflated {
     /// The text in front of what follows, as far as that may copy from it.
     pub(super) fn next_window(&self) -> Option<Vec<u8>> {
-        tail(&self.text, &self.twin, &self.window)
+        tail(&self.text[self.from..], &self.twin, &self.window)
     }
 
-    /// The text, filled in.
-    pub(super) fn complete(mut self) -> Option<Vec<u8>> {
-        fill_in(&mut self.text, &self.twin, &self.window)?;
-        Some(self.text)
+    /// The text, filled in, and where it begins.
+    pub(super) fn complete(mut self) -> Option<(Vec<u8>, usize)> {
+        fill_in(&mut self.text[self.from..], &self.twin, &self.window)?;
+        Some((self.text, self.from))
     }
 }
 
 /// A decoder with its input and all of its text.
 struct Strand<'a> {
-    decoder: Decompress,
-    input: [&'a [u8]; 3],
-    bytes_read: usize,
+    decoder: Decoder,
+    /// What is left of the segment and the next one.
+    input: [&'a [u8]; 2],
+    /// The bit at which both have ended, from the beginning of the segment.
+    end: usize,
+    /// The same for that at which the next stretch begins.
+    next: Option<(usize, End)>,
     text: Vec<u8>,
-    ended: bool,
+    filled: usize,
 }
 
 impl Strand<'_> {
-    /// Goes on until there are `target` bytes of text, or to the end; `None` if it cannot.
-    fn run_to(&mut self, target: usize) -> Option<()> {
-        let mut filled = self.text.len();
+    /// Goes on until there are `target` bytes of text, or to the end, which it returns; `None` if it cannot.
+    fn run_to(&mut self, target: usize) -> Option<Option<End>> {
         self.text.resize(target, 0);
-        while !self.ended && filled < target {
-            let mut none: &[u8] = &[];
-            let piece = self.input.iter_mut().find(|piece| !piece.is_empty()).unwrap_or(&mut none);
-            let before = (self.decoder.total_in(), self.decoder.total_out());
-            let room = &mut self.text[filled..];
-            let status = self.decoder.decompress(piece, room, FlushDecompress::None).ok()?;
-            let read = usize::try_from(self.decoder.total_in() - before.0).ok()?;
-            let written = usize::try_from(self.decoder.total_out() - before.1).ok()?;
-            *piece = &piece[read..];
-            self.bytes_read += read;
-            filled += written;
-            self.ended = status == Status::StreamEnd;
-            if !self.ended && read == 0 && written == 0 {
-                return None;
+        loop {
+            let [here, there] = &mut self.input;
+            let input = if here.is_empty() { there } else { here };
+            let (filled, stop) = self.decoder.decode(input, &mut self.text, self.filled);
+            self.filled = filled;
+            let unused_bits = (self.input[0].len() + self.input[1].len()) * 8 + self.decoder.unused_bits();
+            let at = self.end - unused_bits;
+            match stop {
+                Stop::Room => return Some(None),
+                Stop::Input if self.input[1].is_empty() => return None,
+                Stop::Input => {}
+                Stop::Block => match self.next {
+                    Some((next, end)) if at == next => return Some(Some(end)),
+                    Some((next, _)) if at > next => return None,
+                    _ => {}
+                },
+                Stop::End => return Some(Some(End::Stream(at.div_ceil(8)))),
+                Stop::Corrupt => return None,
             }
         }
-        self.text.truncate(filled);
-        Some(())
     }
 }
 
@@ -190,11 +191,21 @@ mod tests {
             let Some(inflated) = stretch.inflate(Vec::new(), &AtomicBool::new(false)) else { continue };
             assert_eq!(inflated.end, End::Block(bit));
             let window = inflated.next_window().ok_or("no window")?;
-            let whole = inflated.complete().ok_or("not whole")?;
-            let mut decoder = Decompress::new(false);
-            begin_at(&mut decoder, &window, bit, there).ok_or("no beginning")?;
-            let mut rest = Vec::with_capacity(text.len());
-            decoder.decompress_vec(&there[bit.div_ceil(8)..], &mut rest, FlushDecompress::None)?;
+            let (whole, from) = inflated.complete().ok_or("not whole")?;
+            let whole = &whole[from..];
+            let mut decoder = Decoder::new();
+            let mut rest = [&window[..], &vec![0; text.len()]].concat();
+            let (mut at, mut input) = (window.len(), decoder.begin_at(bit, there));
+            loop {
+                let (end, stop) = decoder.decode(&mut input, &mut rest, at);
+                at = end;
+                match stop {
+                    Stop::Block => {}
+                    Stop::End => break,
+                    stop => return Err(format!("{stop:?}").into()),
+                }
+            }
+            let rest = &rest[window.len()..at];
             assert!([whole, rest].concat() == text, "at bit {bit}");
             ends += 1;
         }

@@ -24,9 +24,10 @@ pub(super) struct Task {
     pub(super) result: Sender<Text>,
 }
 
-/// The text of a stretch.
+/// The text of a stretch: the bytes from `from` on.
 pub(super) struct Text {
     pub(super) bytes: Vec<u8>,
+    pub(super) from: usize,
     pub(super) crc: Crc,
     pub(super) end: End,
 }
@@ -49,10 +50,10 @@ impl Task {
             // The next stretch waits for it, if there is one.
             let _ = self.next_window.send(inflated.next_window()?);
         }
-        let bytes = inflated.complete()?;
+        let (bytes, from) = inflated.complete()?;
         let mut crc = Crc::new();
-        crc.update(&bytes);
-        self.result.send(Text { bytes, crc, end }).ok()
+        crc.update(&bytes[from..]);
+        self.result.send(Text { bytes, from, crc, end }).ok()
     }
 }
 

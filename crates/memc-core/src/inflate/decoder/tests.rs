@@ -1,0 +1,197 @@
+//! The decoder against that of flate2, wherever it is made to stop.
+
+use std::io::{self, Write};
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+use memc_testkit::Sample;
+use proptest::prelude::*;
+
+use super::*;
+
+/// No text here is longer.
+const MAX_TEXT: usize = 1 << 20;
+
+/// What a decoder makes of an input: the text, why it ended, and how much of the input it has used.
+#[derive(PartialEq, Eq)]
+struct Outcome {
+    text: Vec<u8>,
+    stop: Stop,
+    bytes_used: usize,
+}
+
+/// Shows no text of a megabyte.
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{:?} behind {} bytes of {}", self.stop, self.bytes_used, self.text.len())
+    }
+}
+
+/// Decodes input that comes in pieces of so many bytes into room that grows by so many.
+fn decode(packed: &[u8], piece_bytes: usize, room_bytes: usize) -> Outcome {
+    let mut decoder = Decoder::new();
+    let mut text = Vec::new();
+    let mut filled = 0;
+    let mut pieces = packed.chunks(piece_bytes);
+    let mut bytes_read = 0;
+    let mut input: &[u8] = &[];
+    let stop = loop {
+        let before = input.len();
+        let (end, stop) = decoder.decode(&mut input, &mut text, filled);
+        bytes_read += before - input.len();
+        filled = end;
+        match stop {
+            Stop::Room if filled < MAX_TEXT => text.resize(filled + room_bytes, 0),
+            Stop::Input => {
+                assert!(input.is_empty());
+                let Some(piece) = pieces.next() else { break Stop::Input };
+                input = piece;
+            }
+            Stop::Block => {}
+            stop => break stop,
+        }
+    };
+    let mut unused = [0; 8];
+    let bytes_used = bytes_read - decoder.take_unused(&mut unused);
+    if stop == Stop::End {
+        assert_eq!(unused[..bytes_read - bytes_used], packed[bytes_used..bytes_read]);
+    }
+    text.truncate(filled);
+    Outcome { text, stop, bytes_used }
+}
+
+fn decode_by_flate2(packed: &[u8]) -> Outcome {
+    let mut decoder = Decompress::new(false);
+    let mut text = Vec::with_capacity(MAX_TEXT);
+    let stop = match decoder.decompress_vec(packed, &mut text, FlushDecompress::None) {
+        Ok(Status::StreamEnd) => Stop::End,
+        Ok(_) if text.len() == MAX_TEXT => Stop::Room,
+        Ok(_) => Stop::Input,
+        Err(_) => Stop::Corrupt,
+    };
+    Outcome { text, stop, bytes_used: usize::try_from(decoder.total_in()).expect("a small number") }
+}
+
+/// Both must come to the same; `what` is told when they do not.
+fn check(packed: &[u8], piece_bytes: usize, room_bytes: usize, what: &str) {
+    let (own, other) = (decode(packed, piece_bytes, room_bytes), decode_by_flate2(packed));
+    let common = own.text.len().min(other.text.len());
+    assert!(own.text[..common] == other.text[..common], "{what}: {own:?}, {other:?}");
+    match own.stop {
+        Stop::End => assert_eq!(own, other, "{what}"),
+        // With a few bits more it would see that they are none.
+        Stop::Input if other.stop == Stop::Corrupt => {}
+        // Once it had room enough.
+        Stop::Room => assert!(own.text.len() >= MAX_TEXT && other.text.len() == MAX_TEXT, "{what}"),
+        stop => {
+            assert_eq!(stop, other.stop, "{what}: {own:?}, {other:?}");
+            assert_eq!(own.text.len(), other.text.len(), "{what}: {own:?}, {other:?}");
+        }
+    }
+}
+
+/// Packs a text, with a new block after each `flush` bytes, at least, and an empty stored one before it.
+fn pack(text: &[u8], level: u32, flush: usize) -> io::Result<Vec<u8>> {
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::new(level));
+    let mut pieces = text.chunks(flush).peekable();
+    while let Some(piece) = pieces.next() {
+        packed.write_all(piece)?;
+        if pieces.peek().is_some() {
+            packed.flush()?;
+        }
+    }
+    packed.finish()
+}
+
+/// Texts of few symbols and of many, with matches near and far, short and long.
+fn texts() -> impl Strategy<Value = Vec<u8>> {
+    let piece = (1..=255_u8, proptest::collection::vec(any::<u8>(), 1..300), 1..40_usize).prop_map(
+        |(symbols, bytes, times)| bytes.iter().map(|it| it % symbols).collect::<Vec<_>>().repeat(times),
+    );
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_text_comes_back_however_it_is_cut(
+        text in texts(), level in 0..10_u32, flush in 1..100_000_usize,
+        piece_bytes in 1..3000_usize, room_bytes in 1..3000_usize,
+    ) {
+        let packed = pack(&text, level, flush)?;
+        let more = [&packed[..], b"what comes behind"].concat();
+        let outcome = decode(&more, piece_bytes, room_bytes);
+        prop_assert_eq!(outcome.stop, Stop::End);
+        prop_assert!(outcome.text == text);
+        prop_assert_eq!(outcome.bytes_used, packed.len());
+    }
+
+    #[test]
+    fn what_is_broken_breaks_for_both_decoders(
+        text in texts(), level in 0..10_u32, flush in 1..100_000_usize,
+        piece_bytes in 1..3000_usize, room_bytes in 1..3000_usize,
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 0..8_u32), 1..4), cut in any::<bool>(),
+    ) {
+        let mut packed = pack(&text, level, flush)?;
+        for (at, bit) in &flips {
+            let at = at.index(packed.len());
+            packed[at] ^= 1 << bit;
+        }
+        if cut {
+            packed.truncate(flips[0].0.index(packed.len()));
+        }
+        check(&packed, piece_bytes, room_bytes, "");
+    }
+}
+
+#[test]
+fn both_decoders_take_the_same_beginnings() {
+    // Most are headers of all kinds that are broken somewhere; a few begin blocks with fixed codes.
+    let behind = Sample::new(3).text(3);
+    for beginning in (0_u32..1 << 24).step_by(97) {
+        let packed = [&beginning.to_le_bytes()[..3], &behind].concat();
+        check(&packed, usize::MAX, 10_000, &format!("{beginning:#x}"));
+    }
+}
+
+#[test]
+fn a_log_comes_back_from_each_level() -> io::Result<()> {
+    let text = Sample::new(5).text(2000);
+    for level in 0..10 {
+        let packed = pack(&text, level, usize::MAX)?;
+        for (piece_bytes, room_bytes) in [(usize::MAX, MAX_TEXT), (100, 65536), (65536, 100), (1, 1)] {
+            let outcome = decode(&packed, piece_bytes, room_bytes);
+            assert!(outcome.stop == Stop::End && outcome.text == text, "{level}: {outcome:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_decoder_begins_at_any_bit() -> io::Result<()> {
+    let text = Sample::new(6).text(20);
+    let packed = pack(&text, 6, usize::MAX)?;
+    for bit in 0..20 {
+        // The stream, so many bits later.
+        let mut later = vec![0; packed.len() + 4];
+        for at in (0..packed.len() * 8).filter(|at| packed[at / 8] >> (at % 8) & 1 == 1) {
+            later[(at + bit) / 8] |= 1 << ((at + bit) % 8);
+        }
+        let mut decoder = Decoder::new();
+        let mut input = decoder.begin_at(bit, &later);
+        let mut room = vec![0; MAX_TEXT];
+        let mut at = 0;
+        let stop = loop {
+            match decoder.decode(&mut input, &mut room, at) {
+                (end, Stop::Block) => at = end,
+                (end, stop) => {
+                    at = end;
+                    break stop;
+                }
+            }
+        };
+        assert!(stop == Stop::End && room[..at] == text, "{bit}: {stop:?}");
+    }
+    Ok(())
+}
