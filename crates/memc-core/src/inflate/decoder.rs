@@ -310,7 +310,7 @@ impl Decoder {
             to = end;
         }
         *at = to;
-        self.bits = low_bits(source.bits, source.bit_count) as u64;
+        self.bits = source.bits & ((1 << source.bit_count) - 1);
         self.bit_count = source.bit_count;
         *input = &source.bytes[source.at..];
         result
