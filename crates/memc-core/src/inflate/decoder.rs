@@ -181,7 +181,6 @@ impl Decoder {
             }
             Next::LengthLength(count) if count == self.counts[0] => {
                 self.length_code.set(&self.lengths[..LENGTH_ORDER.len()]).ok_or(Stop::Corrupt)?;
-                self.lengths = [0; MAX_LENGTHS];
                 Ok(Next::Length(0))
             }
             Next::LengthLength(count) => {

@@ -48,7 +48,6 @@ fn any_text_comes_out_as_it_went_in() -> io::Result<()> {
     let mixed = [&log[..200_000], &noise(100_000), &log[200_000..400_000], &vec![0; 200_000]].concat();
     let texts = [log, mixed, noise(200_000), b"ab\tc\n".repeat(50_000), b"short".to_vec(), Vec::new()];
     for (number, text) in texts.iter().enumerate() {
-        // At level 1, this encoder makes no codes of its own.
         // At level 1, this encoder makes no codes of its own; at level 0 it stores.
         for (level, flush) in [(0, 5000), (1, 5000), (2, 3000), (6, 700), (6, usize::MAX), (9, 100_000)] {
             let packed = [pack(text, level, flush)?, gzip(b"more")?].concat();
