@@ -62,6 +62,8 @@ pub(crate) struct Decoder {
     counts: [usize; 3],
     lengths: [u8; MAX_LENGTHS],
     length_code: Code,
+    /// Whether the codes below are the fixed ones, as in the blocks of small pieces, one after the other.
+    has_fixed_codes: bool,
     code: Code,
     runs: Runs,
     distances: Distances,
@@ -77,6 +79,7 @@ impl Decoder {
             counts: [0; 3],
             lengths: [0; MAX_LENGTHS],
             length_code: Code::new(),
+            has_fixed_codes: false,
             code: Code::new(),
             runs: Runs::new(),
             distances: Distances::new(),
@@ -144,6 +147,7 @@ impl Decoder {
                         self.use_bits(self.bit_count % 8);
                         Ok(Next::StoredLength)
                     }
+                    1 if self.has_fixed_codes => Ok(Next::Symbol),
                     1 => self.set_fixed_codes(),
                     2 => Ok(Next::Counts),
                     _ => Err(Stop::Corrupt),
@@ -241,10 +245,13 @@ impl Decoder {
         self.lengths[256..280].fill(7);
         self.lengths[280..288].fill(8);
         self.lengths[288..].fill(5);
-        self.set_codes()
+        let next = self.set_codes()?;
+        self.has_fixed_codes = true;
+        Ok(next)
     }
 
     fn set_codes(&mut self) -> Result<Next, Stop> {
+        self.has_fixed_codes = false;
         let (code, distances) = self.lengths[..self.counts[1] + self.counts[2]].split_at(self.counts[1]);
         if code[usize::from(END_OF_BLOCK)] == 0 {
             return Err(Stop::Corrupt);
