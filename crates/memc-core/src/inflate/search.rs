@@ -6,6 +6,10 @@ use super::decoder::{Decoder, Stop};
 /// What seems to be a block must give so much text without an error.
 const TRIAL_BYTES: usize = 16 * 1024;
 
+/// So many blocks without an error are enough, too: hostile input could have a hundred thousand empty ones behind
+/// each place that is tried.
+const TRIAL_BLOCKS: usize = 32;
+
 /// So many places of a segment are tried, twice as many as chance brings about: hostile input could make each
 /// fourth byte worth a trial.
 const MAX_TRIALS: usize = 8192;
@@ -59,7 +63,7 @@ fn has_sound_lengths(header: u128) -> bool {
 fn is_sound(decoder: &mut Decoder, bit: usize, bytes: &[u8], text: &mut [u8]) -> bool {
     let mut rest = decoder.begin_at(bit, bytes);
     let mut at = WINDOW_BYTES;
-    loop {
+    for _ in 0..TRIAL_BLOCKS {
         let (end, stop) = decoder.decode(&mut rest, text, at);
         match stop {
             Stop::Block => at = end,
@@ -67,6 +71,7 @@ fn is_sound(decoder: &mut Decoder, bit: usize, bytes: &[u8], text: &mut [u8]) ->
             Stop::Input | Stop::Room | Stop::End => return true,
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -92,5 +97,24 @@ mod tests {
             assert_eq!(at, found.then_some(before.len() * 8), "{headers}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_trial_of_many_empty_blocks_comes_to_an_end() {
+        // Its codes for lengths are those of 18 (some zeros) and 1, the length for the end and for a distance.
+        let lengths = (0..18).map(|place| (u8::from(place == 2 || place == 17), 3));
+        let header = [(0b100, 3), (0, 5), (0, 5), (14, 4)].into_iter().chain(lengths);
+        let zeros = [(1, 1), (138 - 11, 7), (1, 1), (118 - 11, 7)];
+        let block = header.chain(zeros).chain([(0, 1), (0, 1), (0, 1)]);
+        let block: Vec<u8> =
+            block.flat_map(|(value, bits)| (0..bits).map(move |bit| value >> bit & 1)).collect();
+        // There is no block of type 3.
+        let unsound = [1; 200];
+        for (blocks, found) in [(TRIAL_BLOCKS, Some(0)), (TRIAL_BLOCKS - 1, None)] {
+            let bits = [&block.repeat(blocks)[..], &unsound].concat();
+            let byte = |bits: &[u8]| bits.iter().rfold(0, |byte, bit| byte << 1 | bit);
+            let bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
+            assert_eq!(find_block(&bytes), found, "{blocks}");
+        }
     }
 }
