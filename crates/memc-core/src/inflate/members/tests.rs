@@ -90,6 +90,32 @@ fn a_broken_member_is_broken_in_the_same_way() -> io::Result<()> {
 }
 
 #[test]
+fn a_broken_stream_is_told_behind_its_text_and_stays_broken() -> io::Result<()> {
+    // A block with fixed codes: an `a`, and the symbol 286, which stands for nothing.
+    let packed = [&gzip(b"")?[..10], &[0x4b, 0x1c, 0x03]].concat();
+    for (bytes, kind) in [(13, io::ErrorKind::InvalidInput), (12, io::ErrorKind::UnexpectedEof)] {
+        let mut members = members(packed[..bytes].to_vec(), 1, 1);
+        let mut text = Vec::new();
+        let result = members.read_to_end(&mut text);
+        assert_eq!(result.map_err(|error| error.kind()), Err(kind));
+        assert!(members.read_to_end(&mut text).is_err());
+        assert_eq!(text, b"a");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_member_copies_nothing_of_the_one_before() -> io::Result<()> {
+    let (one, three) = (gzip(b"a")?, gzip(b"aaa")?);
+    // A block with fixed codes: a match of three bytes, one byte back.
+    let copy = [&three[..10], &[0x03, 0x02, 0x00], &three[three.len() - 8..]].concat();
+    let (text, result) = read([one, copy].concat(), 1, 1);
+    assert_eq!(text, b"a");
+    assert_eq!(result.map_err(|error| error.to_string()), Err("corrupt deflate stream".to_owned()));
+    Ok(())
+}
+
+#[test]
 fn a_read_error_comes_behind_the_text_before_it() -> io::Result<()> {
     struct Broken;
     impl Read for Broken {
