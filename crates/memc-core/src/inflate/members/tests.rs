@@ -3,8 +3,8 @@
 use std::io::{Cursor, Write};
 use std::sync::Arc;
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, Decompress, FlushDecompress};
 use memc_testkit::{Sample, gzip};
 
 use super::*;
@@ -98,10 +98,34 @@ fn a_broken_stream_is_told_behind_its_text_and_stays_broken() -> io::Result<()> 
         let mut text = Vec::new();
         let result = members.read_to_end(&mut text);
         assert_eq!(result.map_err(|error| error.kind()), Err(kind));
+        assert_eq!(text, b"a");
         assert!(members.read_to_end(&mut text).is_err());
         assert_eq!(text, b"a");
     }
     Ok(())
+}
+
+#[test]
+fn all_text_of_a_cut_stream_is_handed_out() -> io::Result<()> {
+    // The room for text ends when the last bytes are in the decoder, with some KiB of text.
+    let most = WINDOW_BYTES + PIECE_BYTES;
+    let packed = gzip(&vec![0; most + 20_000])?;
+    let is_behind = |cut: &usize| inflated(&packed[10..*cut]).len() > most;
+    let first = (10..packed.len()).find(is_behind).expect("room for less than all of it");
+    for cut in first - 1..first + 8 {
+        let (text, result) = read(packed[..cut].to_vec(), 1, 1);
+        assert_eq!(text.len(), inflated(&packed[10..cut]).len(), "cut at {cut}");
+        assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::UnexpectedEof));
+    }
+    Ok(())
+}
+
+/// What flate2 makes of a cut deflate stream.
+fn inflated(packed: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(1 << 20);
+    let result = Decompress::new(false).decompress_vec(packed, &mut text, FlushDecompress::None);
+    result.expect("sound up to its end");
+    text
 }
 
 #[test]
