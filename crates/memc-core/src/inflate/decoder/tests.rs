@@ -195,3 +195,65 @@ fn a_decoder_begins_at_any_bit() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// A stream of one block with codes of these lengths, and then these symbols of each, with the bits behind them.
+fn pack_symbols(lengths: [&[u8]; 2], symbols: &[(usize, usize, usize, u32)]) -> Vec<u8> {
+    let mut bits = Vec::new();
+    let mut put = |value: usize, count: u32| bits.extend((0..count).map(|at| value >> at & 1));
+    put(0b101, 3);
+    put(lengths[0].len() - 257, 5);
+    put(lengths[1].len() - 1, 5);
+    put(15, 4);
+    // Each length up to 15 has four bits.
+    LENGTH_ORDER.iter().for_each(|&symbol| put(if symbol < 16 { 4 } else { 0 }, 3));
+    for length in lengths.concat() {
+        put(usize::from(length.reverse_bits() >> 4), 4);
+    }
+    for &(code, symbol, more, more_bits) in symbols {
+        let bits = lengths[code][symbol];
+        let shorter = lengths[code].iter().filter(|&&other| other > 0 && other < bits);
+        let before: usize = shorter.map(|&other| 1 << (bits - other)).sum();
+        let number = before + lengths[code][..symbol].iter().filter(|&&other| other == bits).count();
+        put(number.reverse_bits() >> (usize::BITS - u32::from(bits)), bits.into());
+        put(more, more_bits);
+    }
+    bits.chunks(8).map(|bits| bits.iter().rfold(0, |byte, &bit| byte << 1 | u8::from(bit == 1))).collect()
+}
+
+#[test]
+fn the_longest_codes_with_the_most_bits_behind_them_are_read() {
+    let mut lengths = vec![0; 286];
+    // With 12 bits a length is still in the table of runs.
+    let symbols = [97, 256, 98, 99, 100, 101, 102, 103, 104, 105, 106, 284, 107, 108, 283, 109];
+    (1..=15).chain([15]).zip(symbols).for_each(|(bits, symbol)| lengths[symbol] = bits);
+    let mut distances = vec![0; 30];
+    (1..=15).chain([15]).zip(14..30).for_each(|(bits, symbol)| distances[symbol] = bits);
+    let literals = [97, 98, 106, 107, 109].repeat(7000).into_iter().map(|literal| (0, literal, 0, 0));
+    let matches = (0..1000).flat_map(|at| {
+        let length = (0, 283 + at / 7 % 2, at % 31, 5);
+        [length, (1, 29 - at % 3, at * 8 % 4096, 13 - (at % 3 > 1) as u32), (0, 106 + at % 2, 0, 0)]
+    });
+    let symbols: Vec<_> = literals.chain(matches).chain([(0, 256, 0, 0)]).collect();
+    let packed = pack_symbols([&lengths, &distances], &symbols);
+    assert_eq!(decode(&packed, usize::MAX, MAX_TEXT).stop, Stop::End);
+    check(&packed, usize::MAX, MAX_TEXT, "whole");
+    check(&packed, 100, 1000, "in pieces");
+}
+
+#[test]
+fn a_header_has_an_end_of_its_block_and_no_more_codes_than_there_are_symbols() {
+    for (codes, distances, end, stop) in [
+        (286, 30, 256, Stop::End),
+        (287, 30, 256, Stop::Corrupt),
+        (288, 30, 256, Stop::Corrupt),
+        (286, 31, 256, Stop::Corrupt),
+        (286, 32, 256, Stop::Corrupt),
+        (286, 30, 255, Stop::Corrupt),
+    ] {
+        let mut lengths = vec![0; codes];
+        (lengths[97], lengths[end]) = (1, 1);
+        let packed = pack_symbols([&lengths, &vec![0; distances]], &[(0, 97, 0, 0), (0, end, 0, 0)]);
+        assert_eq!(decode(&packed, usize::MAX, MAX_TEXT).stop, stop, "{codes} {distances} {end}");
+        check(&packed, usize::MAX, MAX_TEXT, "header");
+    }
+}
