@@ -19,6 +19,7 @@ const PIECE_BYTES: usize = 128 * 1024;
 
 /// See the module's text.
 pub(crate) struct Members<R> {
+    /// Before the input, so that its threads are told to stop before they are waited for.
     next: Next,
     decoder: Decoder,
     /// Text up to `filled`, of which that from `at` on has not been taken; what is before it is copied from.

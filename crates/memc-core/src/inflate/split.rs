@@ -71,8 +71,8 @@ impl Split {
         let Some(segment) = input.segment(index) else { return false };
         let next = input.segment(index + 1);
         let (window, bit) = match self.next_window.take() {
-            Some(window) if index > 0 => (window, None),
-            _ => {
+            Some(window) => (window, None),
+            None => {
                 let (sender, window) = mpsc::channel();
                 // Its receiver is at hand, so it takes it.
                 let _ = sender.send(self.window.clone());
