@@ -257,3 +257,24 @@ fn a_header_has_an_end_of_its_block_and_no_more_codes_than_there_are_symbols() {
         check(&packed, usize::MAX, MAX_TEXT, "header");
     }
 }
+
+#[test]
+fn a_stored_block_follows_where_more_bits_are_read_than_counted() {
+    let mut lengths = vec![0; 257];
+    (lengths[97], lengths[98], lengths[256]) = (1, 2, 2);
+    for literals in 0..16 {
+        // The end is only two bits long. The header of the stored block is the three zeros behind it.
+        let symbols = [&vec![(0, 97, 0, 0); literals][..], &[(0, 256, 0, 3)]].concat();
+        let mut packed = pack_symbols([&lengths, &[1]], &symbols);
+        // It is not the last block.
+        packed[0] &= !1;
+        packed.extend([20, 0, !20, !0]);
+        packed.extend([0xff; 20]);
+        // An empty one is, and something comes behind it.
+        packed.extend([1, 0, 0, 0xff, 0xff]);
+        let outcome = decode(&[&packed[..], &[0xff; 20]].concat(), usize::MAX, MAX_TEXT);
+        assert_eq!(outcome.stop, Stop::End, "{literals}");
+        assert_eq!(outcome.text, [&vec![97; literals][..], &[0xff; 20]].concat());
+        assert_eq!(outcome.bytes_used, packed.len());
+    }
+}
