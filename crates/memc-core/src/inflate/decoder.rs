@@ -9,10 +9,10 @@ const MAX_LENGTHS: usize = 320;
 const LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// Matches are copied in pieces of so many bytes, the last one with more than belongs to it.
-const PIECE_BYTES: usize = 16;
+const COPY_BYTES: usize = 16;
 
 /// With so much room, two literals and the longest match need no look at where it ends.
-const FAST_ROOM: usize = 2 + 258 + PIECE_BYTES;
+const FAST_ROOM: usize = 2 + 258 + COPY_BYTES;
 
 /// Why a decoder has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,15 +271,14 @@ impl Decoder {
         if source.has_enough() {
             source.refill();
         }
-        // The next run is looked up before more bits are read: there are always enough left for it, and so the
-        // processor need not wait for one to do the other.
+        // The next run is looked up before more bits are read, so the processor need not wait for one to do the
+        // other. There are bits enough: a long length and its distance take 45 of 64 at most.
         let mut run = runs.at(source.bits);
         while source.has_enough() && to + FAST_ROOM <= text.len() {
             source.refill();
             let length = if run.is_other() {
                 let Some((length, bits)) = run.long_match(source.bits) else { break };
                 source.use_bits(bits);
-                source.refill();
                 length
             } else {
                 text[to..to + 2].copy_from_slice(&run.literals());
@@ -304,14 +303,14 @@ impl Decoder {
                 break;
             };
             let end = to + length;
-            if distance < PIECE_BYTES {
+            if distance < COPY_BYTES {
                 copy_byte_by_byte(text, &mut to, end, distance);
                 continue;
             }
             while to < end {
-                text.copy_within(from..from + PIECE_BYTES, to);
-                from += PIECE_BYTES;
-                to += PIECE_BYTES;
+                text.copy_within(from..from + COPY_BYTES, to);
+                from += COPY_BYTES;
+                to += COPY_BYTES;
             }
             to = end;
         }
@@ -390,13 +389,13 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Whether it can be refilled twice.
+    /// Whether it can be refilled.
     #[inline]
     fn has_enough(&self) -> bool {
-        self.bytes.len() - self.at >= 16
+        self.bytes.len() - self.at >= 8
     }
 
-    /// Reads up to 56 bits or more. The bits from `bit_count` on may be there already; they are those to come.
+    /// Reads up to 56 bits or more. All 64 are true then: those from `bit_count` on are bits to come, read again.
     #[inline]
     fn refill(&mut self) {
         if let Some(word) = self.bytes[self.at..].first_chunk() {
