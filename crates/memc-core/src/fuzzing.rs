@@ -2,11 +2,11 @@
 
 use std::io::{self, Cursor, Read};
 
-use crate::connection::{Answer, AnswerReader};
-use crate::cut::{Cutter, Piece, Text};
-use crate::inflate::{Decoder, Stop};
-use crate::input::Plain;
-use crate::recycle::Reuse;
+use crate::buffers::Reusable;
+use crate::read::inflate::{Decoder, Stop};
+use crate::read::input::Plain;
+use crate::read::lines::{Cutter, Piece, Text};
+use crate::wire::connection::{Answer, AnswerReader};
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
 ///
