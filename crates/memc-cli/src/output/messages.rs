@@ -1,6 +1,5 @@
 //! What the log says of records, files and runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,7 +121,6 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
 
 /// Logs what became of the servers, which were asked at the end of a round that has not `failed`.
 pub(crate) fn servers(summary: &Summary, failed: bool) {
-    let mut told = BTreeSet::new();
     for server in &summary.run.servers {
         if server.retries > 0 {
             log::warn!(
@@ -131,24 +129,23 @@ pub(crate) fn servers(summary: &Summary, failed: bool) {
                 server.retries
             );
         }
-        // One for several device types is there several times.
-        if server.gone && told.insert(&server.address) {
-            log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
+        if server.restarted {
+            log::warn!("{}: restarted since its last acknowledgment", server.address);
             lost(&server.address, summary);
         }
-        let was_asked = server.gone || server.memory_limit_bytes > 0;
-        if server.records > 0 && !was_asked && !failed && told.insert(&server.address) {
-            log::warn!(
-                "{}: acknowledged all records, but does not answer now: look whether it still is the same process",
+        if server.unreachable && !failed {
+            log::error!(
+                "{}: acknowledged all records, but cannot be asked now: if its process has ended, they are lost",
                 server.address
             );
+            lost(&server.address, summary);
         }
         if server.evictions > 0 {
             log::warn!(
                 "{}: full: it has thrown away {} records to make room; give it more than its {} MiB (memcached -m)",
                 server.address,
                 server.evictions,
-                server.memory_limit_bytes >> 20
+                server.memory_limit_bytes.unwrap_or(0) >> 20
             );
         }
     }

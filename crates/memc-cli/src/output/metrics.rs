@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use memc_core::{RejectReason, ServerReport};
 
 use crate::args::{Args, VERSION};
-use crate::run::summary::{End, Summary};
+use crate::run::summary::{self, End, Summary};
 
 /// The reasons that are always there, also with 0, so that a rule can be written before the first reject.
 const REASONS: [RejectReason; 7] = [
@@ -50,10 +50,12 @@ pub(crate) fn text(args: &Args, summary: &Summary, end: &End) -> String {
     text.one("plain_bytes", "The same bytes unpacked.", counts.bytes_decompressed);
     text.one("output_bytes", "Bytes of commands sent to the servers.", counts.bytes_sent);
 
+    let servers = summary::servers(&args.routes, run);
     let mut of_servers = |name, help, figure: &dyn Fn(&ServerReport) -> u64| {
-        let figures = args.routes.iter().zip(&run.servers).map(|(route, server)| {
-            let names = [("device_type", route.device_type.as_str()), ("server", &server.address)];
-            (labels(&names), figure(server))
+        let figures = servers.iter().map(|server| {
+            let device_types = server.device_types.join(",");
+            let names = [("device_type", device_types.as_str()), ("server", &server.report.address)];
+            (labels(&names), figure(server.report))
         });
         text.family(name, help, figures);
     };
@@ -65,7 +67,7 @@ pub(crate) fn text(args: &Args, summary: &Summary, end: &End) -> String {
         server.evictions
     });
     of_servers("server_memory_limit_bytes", "The server's memory limit; 0 if it was not asked.", &|server| {
-        server.memory_limit_bytes
+        server.memory_limit_bytes.unwrap_or(0)
     });
     of_servers(
         "server_files_lost",

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport, ServerReport};
+use memc_core::{Counts, InputReport};
 use serde::Serialize;
 
-use crate::args::{Args, Route, VERSION};
+use crate::args::{Args, VERSION};
 use crate::output::messages;
-use crate::run::summary::{End, Summary, is_acceptable};
+use crate::run::summary::{self, End, Summary, is_acceptable};
 
 /// Goes up when a name in the report is taken away or changes its meaning, not when one is added.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -60,14 +60,18 @@ struct LineCounts {
 
 #[derive(Serialize)]
 struct Server<'a> {
-    device_type: &'a str,
+    device_types: Vec<&'a str>,
     address: &'a str,
     records: u64,
     batches: u64,
     retries: u64,
     evictions: u64,
     memory_limit_bytes: Option<u64>,
-    gone_at_end: bool,
+    restarted_at_end: bool,
+    unreachable_at_end: bool,
+    records_in_flight: u64,
+    records_read_back: u64,
+    records_set_again: u64,
     files_lost: Vec<String>,
 }
 
@@ -91,7 +95,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         bytes_in: run.bytes_in,
         files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
         unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
-        servers: args.routes.iter().zip(&run.servers).map(|it| Server::new(it, summary)).collect(),
+        servers: summary::servers(&args.routes, run).into_iter().map(|it| Server::new(it, summary)).collect(),
     };
     // Numbers, texts and lists of them always become JSON.
     let json = serde_json::to_string_pretty(&report).unwrap_or_default();
@@ -128,17 +132,21 @@ impl LineCounts {
 }
 
 impl<'a> Server<'a> {
-    fn new((route, server): (&'a Route, &'a ServerReport), summary: &Summary) -> Self {
+    fn new(summary::Server { device_types, report: server }: summary::Server<'a>, summary: &Summary) -> Self {
         let (_, lost) = summary.lost_on(&server.address);
         Self {
-            device_type: &route.device_type,
+            device_types,
             address: &server.address,
             records: server.records,
             batches: server.batches,
             retries: server.retries,
             evictions: server.evictions,
-            memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
-            gone_at_end: server.gone,
+            memory_limit_bytes: server.memory_limit_bytes,
+            restarted_at_end: server.restarted,
+            unreachable_at_end: server.unreachable,
+            records_in_flight: server.records_in_flight,
+            records_read_back: server.records_read_back,
+            records_set_again: server.records_set_again,
             files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
         }
     }

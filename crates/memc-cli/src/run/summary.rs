@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport, RunReport};
+use memc_core::{Counts, InputReport, RunReport, ServerReport};
+
+use crate::args::Route;
 
 /// Everything was loaded, but a file had too many bad lines, a server has lost or thrown away records since,
 /// or the report or the metrics could not be written.
@@ -101,7 +103,7 @@ impl Summary {
 
     /// Takes in what the loader says at its end.
     pub(crate) fn end(&mut self, run: RunReport) {
-        for server in run.servers.iter().filter(|server| server.gone) {
+        for server in run.servers.iter().filter(|server| server.restarted || server.unreachable) {
             self.lose(&server.address);
         }
         self.run = run;
@@ -111,7 +113,7 @@ impl Summary {
     pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0);
+            && self.run.servers.iter().all(|server| server.evictions == 0 && !server.restarted && !server.unreachable);
         match self.signalled {
             Some(code) => code,
             None if failed => 1,
@@ -119,6 +121,26 @@ impl Summary {
             None => NOT_ALL_WELL,
         }
     }
+}
+
+/// A server with the device types whose records it stores.
+#[derive(Debug)]
+pub(crate) struct Server<'a> {
+    pub(crate) device_types: Vec<&'a str>,
+    pub(crate) report: &'a ServerReport,
+}
+
+/// The servers of a run with their device types, each server once.
+pub(crate) fn servers<'a>(routes: &'a [Route], run: &'a RunReport) -> Vec<Server<'a>> {
+    let mut distinct: Vec<(&Route, Vec<&str>)> = Vec::new();
+    for route in routes {
+        match distinct.iter_mut().find(|(first, _)| first.server.is_same_server(&route.server)) {
+            Some((_, device_types)) => device_types.push(&route.device_type),
+            None => distinct.push((route, vec![&route.device_type])),
+        }
+    }
+    // The loader has them in the same order.
+    distinct.into_iter().zip(&run.servers).map(|((_, device_types), report)| Server { device_types, report }).collect()
 }
 
 /// Whether a file with these counts is a success.

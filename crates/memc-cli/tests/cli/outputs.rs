@@ -84,7 +84,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let version = work.run(&["--version"])?.stdout;
     ensure!(report["program_version"] == version.trim().replacen("memc-load ", "", 1), "{report:#}");
     for (name, expected) in [
-        ("schema_version", json!(1)),
+        ("schema_version", json!(2)),
         ("exit_code", json!(3)),
         ("error", Value::Null),
         ("dry", json!(false)),
@@ -108,7 +108,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let packed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
     ensure!(report["bytes_in"] == packed, "{report:#}");
     let server = &report["servers"][1];
-    ensure!(server["device_type"] == "gaid" && server["records"] == 1, "{report:#}");
+    ensure!(server["device_types"] == json!(["gaid"]) && server["records"] == 1, "{report:#}");
     ensure!(
         server["memory_limit_bytes"].as_u64() > Some(0) && server["files_lost"] == json!([]),
         "{report:#}"
