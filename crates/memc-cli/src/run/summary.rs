@@ -113,7 +113,11 @@ impl Summary {
     pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0 && !server.restarted && !server.unreachable);
+            && self
+                .run
+                .servers
+                .iter()
+                .all(|server| server.evictions == 0 && !server.restarted && !server.unreachable);
         match self.signalled {
             Some(code) => code,
             None if failed => 1,
@@ -140,7 +144,11 @@ pub(crate) fn servers<'a>(routes: &'a [Route], run: &'a RunReport) -> Vec<Server
         }
     }
     // The loader has them in the same order.
-    distinct.into_iter().zip(&run.servers).map(|((_, device_types), report)| Server { device_types, report }).collect()
+    distinct
+        .into_iter()
+        .zip(&run.servers)
+        .map(|((_, device_types), report)| Server { device_types, report })
+        .collect()
 }
 
 /// Whether a file with these counts is a success.
