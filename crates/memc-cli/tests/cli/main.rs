@@ -13,6 +13,7 @@ mod locks;
 mod logging;
 mod lost;
 mod options;
+mod orphans;
 mod outputs;
 mod rejects;
 mod run;
