@@ -79,17 +79,14 @@ impl Server {
         if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
             return Ok((attempt, true));
         }
-        match self.check_orphans(connection) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) => {
-                return Err(error);
-            }
-            Err(error) => {
+        if let Err(error) = self.check_orphans(connection) {
+            if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) {
                 // Something that closes the connection at that question is asked once more, then not again.
                 self.is_clear.store(self.was_silent.swap(true, Ordering::Relaxed), Ordering::Relaxed);
-                return Err(error);
             }
-            Ok(()) => return Ok((attempt, false)),
+            return Err(error);
         }
+        Ok((attempt, false))
     }
 
     /// Fails while the server has connections of processes of this host that have ended: what these had sent would be
