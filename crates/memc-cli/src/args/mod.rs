@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use clap_complete::Shell;
+use log::LevelFilter;
 use memc_core::Address;
 
 use crate::inputs::find;
@@ -153,6 +154,18 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) log: Option<PathBuf>,
 
+    /// Log warnings and errors only
+    #[arg(short, long, help_heading = "Output")]
+    quiet: bool,
+
+    /// Log details too, such as the counts of each server
+    #[arg(short, long, help_heading = "Output")]
+    verbose: bool,
+
+    /// Log lines as text, or as JSON objects, one a line
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub(crate) log_format: LogFormat,
+
     /// Show how far the run is: auto, if standard error is a terminal, or never
     #[arg(
         long,
@@ -210,6 +223,15 @@ pub(crate) enum ShowProgress {
     Never,
 }
 
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// As the old script did: `[2017.09.29 12:39:52] I text`.
+    Text,
+    /// An object with `time`, `level` and `message`.
+    Json,
+}
+
 /// A device type with its server.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
@@ -242,6 +264,15 @@ impl Args {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
+    }
+
+    /// The least severe level that is logged. A dry run shows its records as details.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose || self.dry) {
+            (true, _) => LevelFilter::Warn,
+            (false, true) => LevelFilter::Debug,
+            (false, false) => LevelFilter::Info,
+        }
     }
 
     /// An option can be repeated, a variable cannot: it has all further servers in it.
