@@ -11,34 +11,41 @@ use std::sync::mpsc;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use jiff::Timestamp;
-use log::LevelFilter;
+use jiff::{Timestamp, Zoned};
 use memc_core::Error;
 
 use crate::args::{Args, manual};
+use crate::follow::watcher::Bell;
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
+use crate::output::log::Log;
+use crate::output::rejects::ReopenHandle;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
+use crate::run::self_test;
+use crate::run::signals::{self, Taken};
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
-use crate::run::{self_test, signals};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
     if let Some(printed) = manual::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    let signals = signals::take();
     let bar = progress::bar(&args);
-    let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
     let mut summary = Summary::new();
-    let result =
-        output::log::start(args.log.as_deref(), level, &bar).and_then(|()| run(&args, &bar, &mut summary));
-    end(&args, &summary, result)
+    let (log, result) = match Log::start(&args, &bar) {
+        Ok(log) => {
+            (Some(log.clone()), signals.and_then(|signals| run(&args, &bar, &log, signals, &mut summary)))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    end(&args, log.as_ref(), &mut summary, result)
 }
 
 /// The whole job; an error means that it stopped before its end.
-fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
-    log::info!("Memc loader started with options: {args}");
+fn run(args: &Args, bar: &ProgressBar, log: &Log, signals: Taken, summary: &mut Summary) -> Result<()> {
+    log::info!("Memc loader started with options: {args} (times in UTC{})", Zoned::now().strftime("%:z"));
     if args.test {
         self_test::run().context("the self-check failed")?;
         log::info!("The self-check passed");
@@ -47,18 +54,38 @@ fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
     replace::check(args)?;
     let mut job = Job::new(args, bar)?;
     let (bell, rung) = mpsc::sync_channel(1);
-    let (stop, ring) = (job.stop_handle(), bell.clone());
-    let watch = signals::Watch::start(move || {
-        stop.request();
-        // A bell that is ringing needs no more.
-        let _ = ring.try_send(());
-    })?;
+    let watch = watch(signals, &job, log, &bell)?;
     let result = match args.follow {
         true => follow::follow(&mut job, summary, bell, &rung),
         false => once(&mut job, summary),
     };
     summary.signalled = watch.exit_code();
+    job.service.stopping();
     result
+}
+
+/// Has signals stop the job, and open its files again.
+fn watch(signals: Taken, job: &Job<'_>, log: &Log, bell: &Bell) -> Result<signals::Watch> {
+    let (stop, service, ring) = (job.stop_handle(), job.service.clone(), bell.clone());
+    let stop = move |signal: &str| {
+        // The log names the signal before it names the end.
+        log::warn!("{signal}: finishing what is in flight; again to end at once");
+        service.status(format_args!("finishing what is in flight ({signal})"));
+        stop.request();
+        // A bell that is ringing needs no more.
+        let _ = ring.try_send(());
+    };
+    let (log, rejects, ring) = (log.clone(), job.rejects_handle(), bell.clone());
+    let reopen = move || {
+        rejects.iter().for_each(ReopenHandle::request);
+        let _ = ring.try_send(());
+        match log.reopen() {
+            Ok(true) => log::info!("SIGHUP: the log continues here"),
+            Ok(false) => {}
+            Err(error) => log::error!("SIGHUP: {error:#}; the log stays where it was"),
+        }
+    };
+    signals::Watch::start(signals, stop, reopen)
 }
 
 /// Loads what is there now.
@@ -67,6 +94,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     let mut locks = FolderLocks::default();
     let found = if job.args.dry { find::find(pattern)? } else { locks.find(pattern)? };
     summary.owns_folders = true;
+    job.service.ready();
     messages::others(&found.others);
     summary.files = found.logs;
     if summary.files.is_empty() {
@@ -76,9 +104,12 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     job.load(summary, |_| false).map(drop)
 }
 
-/// Tells how the run has ended: in the log, in the files for other programs, by the exit code.
-fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
+/// Reports how the run has ended: in the log, in the files for other programs, by the exit code.
+fn end(args: &Args, log: Option<&Log>, summary: &mut Summary, result: Result<()>) -> ExitCode {
     let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
+    if exit_code == 0 && log.is_some_and(Log::has_failed) {
+        exit_code = NOT_ALL_WELL;
+    }
     // Each round of a follower has been written when it ended.
     let is_due = summary.owns_folders && !(args.follow && result.is_ok());
     let error = result.err();
@@ -91,23 +122,28 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let end = End { at: Timestamp::now(), exit_code, error };
     if is_due && let Err(error) = replace::write(args, summary, &end) {
         match exit_code {
-            // It has been told why; often it is for the same reason.
+            // The reason is in the log already, and often it is the same.
             1 => log::warn!("{error:#}"),
+            0 | NOT_ALL_WELL => {
+                log::error!("{error:#}");
+                exit_code = NOT_ALL_WELL;
+            }
             _ => complain(args, &error),
         }
-        exit_code = if exit_code == 0 { NOT_ALL_WELL } else { exit_code };
+    }
+    if exit_code == NOT_ALL_WELL
+        && let Some(text) = log.and_then(Log::unseen_complaint)
+    {
+        output::log::complain(text);
     }
     ExitCode::from(exit_code)
 }
 
-/// Tells what has gone wrong.
+/// Logs what has gone wrong, and writes it to standard error if the log goes to a file: who started the program looks
+/// there, and the file may not even exist.
 fn complain(args: &Args, error: &anyhow::Error) {
     log::error!("{error:#}");
     if args.log.is_some() {
-        // Who started it looks here; the log file may not even exist.
-        #[expect(clippy::print_stderr, reason = "the last word of a program that fails")]
-        {
-            eprintln!("memc-load: {error:#}");
-        }
+        output::log::complain(format_args!("{error:#}"));
     }
 }

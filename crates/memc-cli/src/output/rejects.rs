@@ -1,8 +1,11 @@
 //! The file of rejected lines: `FILE<TAB>LINE<TAB>REASON<TAB>` and the line, unchanged, to its end.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use memc_core::RejectedLines;
@@ -21,6 +24,18 @@ pub(crate) struct Rejects {
     buffer: Vec<u8>,
     /// The file's length when the last log was done; what follows is of a log that may be begun anew.
     done_bytes: u64,
+    /// Whether the file may have been moved and is to be opened again.
+    reopen: ReopenHandle,
+}
+
+/// Asks for the file to be opened again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReopenHandle(Arc<AtomicBool>);
+
+impl ReopenHandle {
+    pub(crate) fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Rejects {
@@ -35,7 +50,8 @@ impl Rejects {
             if metadata.is_file() && !lock::try_lock(&file, path) {
                 bail!("another memc-load writes to it");
             }
-            Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), done_bytes: metadata.len() })
+            let (path, done_bytes) = (path.to_owned(), metadata.len());
+            Ok(Self { path, file, buffer: Vec::new(), done_bytes, reopen: ReopenHandle::default() })
         };
         open().with_context(|| failed(path))
     }
@@ -68,7 +84,34 @@ impl Rejects {
             self.done_bytes = self.file.metadata()?.len();
             Ok::<_, io::Error>(())
         };
-        sync().with_context(|| failed(&self.path))
+        sync().with_context(|| failed(&self.path))?;
+        self.reopen_if_asked();
+        Ok(())
+    }
+
+    /// What asks for the file to be opened again, as it may have been moved. That is done between two logs, so that all
+    /// lines of one log are in one file.
+    pub(crate) fn reopen_handle(&self) -> ReopenHandle {
+        self.reopen.clone()
+    }
+
+    /// Opens the file again if that was asked for; to be called between two logs. If that fails, the lines go on to
+    /// where they went.
+    pub(crate) fn reopen_if_asked(&mut self) {
+        if !self.reopen.0.swap(false, Ordering::Relaxed) || self.is_in_place() {
+            return;
+        }
+        match Self::open(&self.path) {
+            Ok(Self { file, done_bytes, .. }) => (self.file, self.done_bytes) = (file, done_bytes),
+            Err(error) => log::error!("cannot open the file of rejected lines again: {error:#}"),
+        }
+    }
+
+    /// Whether the path still leads to the file. A second lock on it would not be given.
+    fn is_in_place(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own = self.file.metadata().map(identity).ok();
+        own.is_some() && own == self.path.metadata().map(identity).ok()
     }
 
     /// A log will be loaded again from its start: takes back what was added of it.

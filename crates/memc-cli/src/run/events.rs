@@ -1,4 +1,4 @@
-//! What is done about each thing that the loader tells while it works.
+//! What is done about each event of a load.
 
 use anyhow::Result;
 use memc_core::Event;
@@ -8,6 +8,8 @@ use crate::inputs::find;
 use crate::output::messages;
 use crate::output::progress::Shown;
 use crate::output::rejects::Rejects;
+use crate::output::replace;
+use crate::run::servers;
 use crate::run::summary::Summary;
 
 /// Where events leave their mark.
@@ -42,7 +44,7 @@ impl Events<'_> {
                 replaced.iter().for_each(|older| messages::replaced(older));
                 // They are in the log now; kept for all files they would only fill the memory.
                 file.rejected_lines = Vec::new();
-                self.summary.done.push(file);
+                self.summary.file_done(file);
             }
             Event::LinesRejected { file, lines } => {
                 self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
@@ -52,9 +54,33 @@ impl Events<'_> {
                 messages::restarted(&address, self.summary);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
+            Event::ServerAway { address, reason, retry_timeout } => {
+                messages::away(&self.args.routes, &address, &reason, retry_timeout);
+                self.server_is_away(&address, true);
+            }
+            Event::ServerStillAway { address, away_for, retry_timeout } => {
+                messages::still_away(&self.args.routes, &address, away_for, retry_timeout);
+                self.server_is_away(&address, true);
+            }
+            Event::ServerBack { address, away_for } => {
+                messages::back(&self.args.routes, &address, away_for);
+                self.server_is_away(&address, false);
+            }
+            Event::RecordsReadBack { address, in_flight, read_back, set_again } => {
+                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again);
+                self.summary.totals.add_read_back(&address, in_flight, read_back, set_again);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Shows that a server is waited for, or no longer; the metrics are written for the sake of those who watch them
+    /// meanwhile.
+    fn server_is_away(&mut self, address: &str, is_away: bool) {
+        self.shown.server(&servers::named(&self.args.routes, address), is_away);
+        self.summary.totals.server_mut(address).is_away = is_away;
+        replace::write_metrics(self.args, &self.summary.totals);
     }
 
     /// The load has ended: what it leaves unfinished is taken back, and the bar goes.

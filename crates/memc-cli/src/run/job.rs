@@ -1,4 +1,4 @@
-//! The work of a run: has memc-core load the logs of one round, and gathers what comes of it.
+//! The work of a run: has memc-core load the logs of one round, and gathers its summary.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -11,7 +11,8 @@ use memc_core::{Address, Error, Event, Input, Loader, Options, StopHandle};
 use crate::args::Args;
 use crate::output::messages;
 use crate::output::progress::Shown;
-use crate::output::rejects::{self, Rejects};
+use crate::output::rejects::{self, Rejects, ReopenHandle};
+use crate::output::service::Service;
 use crate::run::events::Events;
 use crate::run::summary::Summary;
 
@@ -23,7 +24,8 @@ pub(crate) struct Job<'a> {
     servers: Vec<Address>,
     loader: Loader<AppsEncoder>,
     rejects: Option<Rejects>,
-    /// The log that was found to be incomplete: that it is in work has been told.
+    pub(crate) service: Service,
+    /// The log that was found to be incomplete: that it is in progress has been logged.
     incomplete: Option<String>,
 }
 
@@ -51,7 +53,19 @@ impl<'a> Job<'a> {
         pool.build_global().context("cannot start the threads")?;
         let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
         let rejects = rejects::open(args.rejects.as_deref())?;
-        Ok(Self { args, bar, servers, loader, rejects, incomplete: None })
+        let timeouts = args.timeout.saturating_add(args.retry_for);
+        let service = Service::start(loader.progress_handle(), timeouts)?;
+        Ok(Self { args, bar, servers, loader, rejects, service, incomplete: None })
+    }
+
+    /// Asks for the file of rejected lines to be opened again when no log is in progress.
+    pub(crate) fn rejects_handle(&self) -> Option<ReopenHandle> {
+        self.rejects.as_ref().map(Rejects::reopen_handle)
+    }
+
+    /// Opens the file of rejected lines again if that was asked for. No log may be in progress.
+    pub(crate) fn reopen_rejects(&mut self) {
+        self.rejects.iter_mut().for_each(Rejects::reopen_if_asked);
     }
 
     /// The handle that stops the rounds.
@@ -67,7 +81,7 @@ impl<'a> Job<'a> {
         has_changed: impl Fn(usize) -> bool + Sync,
     ) -> Result<Outcome> {
         let inputs: Vec<Input> = summary.files.iter().map(Input::path).collect();
-        let shown = Shown::start(self.bar, self.loader.progress_handle(), &summary.files)?;
+        let shown = Shown::start(self.bar, &self.service, self.loader.progress_handle(), &summary.files)?;
         let again = self.incomplete.take();
         let mut events = Events { args: self.args, summary, rejects: &mut self.rejects, shown, again };
         let on_event = |event: Event| {
@@ -90,19 +104,19 @@ impl<'a> Job<'a> {
         let incomplete = error.as_ref().filter(|_| self.args.follow).and_then(incomplete);
         if incomplete.is_some() {
             self.incomplete = summary.files.get(summary.done.len()).map(|log| log.display().to_string());
-            // Its lines are told when it is complete.
+            // Its lines are logged when it is complete.
             report.unfinished = None;
         }
-        summary.end(report);
-        messages::servers(summary, error.is_some());
+        summary.end_load(report);
+        messages::servers(summary, &self.args.routes, error.is_some());
         if let Some(why) = incomplete {
             if !summary.done.is_empty() {
-                messages::run(summary, false);
+                messages::run(summary, self.args.max_error_rate, false);
             }
             return Ok(Outcome::Incomplete(why));
         }
         let asked_to = matches!(error, Some(Error::Cancelled));
-        messages::run(summary, error.is_some() && !asked_to);
+        messages::run(summary, self.args.max_error_rate, error.is_some() && !asked_to);
         error.map_or(Ok(Outcome::AllDone), |error| Err(messages::stopped(error, &self.args.routes)))
     }
 }

@@ -220,6 +220,33 @@ fn a_failure_in_front_of_an_incomplete_file_stops_the_follower() -> Result<()> {
     work.finish(running)?.fails_with(&["cannot rename", &work.name("1.tsv.gz")])
 }
 
+/// It waited without a word.
+#[test]
+fn what_is_waited_for_is_logged_at_the_start() -> Result<()> {
+    let work = Workdir::new()?;
+    let [here, there] = ["*.tsv.gz", "not/yet/*.tsv.gz"].map(|pattern| work.name(pattern));
+    for (pattern, expected) in [
+        (&here, format!("I No file matches '{here}' yet: waiting for the first one")),
+        (
+            &there,
+            format!(
+                "W There is no folder '{}' yet: waiting for it, and for files that match '{there}'",
+                work.name("not/yet")
+            ),
+        ),
+    ] {
+        let mut running = work.start(&["--follow", "--pattern", pattern])?;
+        running.wait_for_log(&expected)?;
+        stop(&work, running)?;
+    }
+    // Where there is something to load, that is said instead.
+    work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
+    let mut running = work.start(&["--follow"])?;
+    running.wait_for_log("I 1 of 1 files done")?;
+    let run = stop(&work, running)?;
+    run.ensure(!run.log()?.iter().any(|line| line.contains("waiting")), "expected no word of it")
+}
+
 #[test]
 fn folders_may_come_later() -> Result<()> {
     let work = Workdir::new()?;

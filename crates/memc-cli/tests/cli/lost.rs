@@ -43,8 +43,8 @@ fn a_server_that_is_full_is_told_with_what_to_do() -> Result<()> {
     let run = work.load(&["--route", &format!("imei={}", server.address())])?;
     run.exits(3)?;
     run.leaves(&[".1.tsv.gz"])?;
-    run.logs(&[format!(
-        "W {}: full: it has thrown away {} records to make room; give it more than its 2 MiB (memcached -m)",
+    run.fails_with(&[&format!(
+        "{}: full: it has evicted {} records during the run; give it more than its 2 MiB (memcached -m)",
         server.address(),
         server.stat("evictions")?
     )])

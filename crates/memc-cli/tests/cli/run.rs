@@ -47,10 +47,16 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the binary.
     pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts the binary with these variables.
+    pub(crate) fn start_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Self> {
         // Files, not pipes: nobody has to read them for the program to go on.
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
             .stderr(stderr.try_clone()?)

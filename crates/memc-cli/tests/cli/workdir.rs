@@ -73,6 +73,11 @@ impl Workdir {
         Running::start(&self.arguments(options)?)
     }
 
+    /// The same with these variables.
+    pub(crate) fn start_with(&self, options: &[&str], variables: &[(&str, &str)]) -> Result<Running> {
+        Running::start_with(&self.arguments(options)?, variables)
+    }
+
     /// Waits for the end of a run.
     pub(crate) fn finish(&self, running: Running) -> Result<Run> {
         running.finish(|| self.files())
