@@ -125,14 +125,17 @@ impl Shown {
 
     fn show(&self) {
         self.waits.store(!self.away.is_empty(), Ordering::Relaxed);
-        let servers: Vec<_> = self.away.iter().map(String::as_str).collect();
-        let text = match servers[..] {
-            [] => self.file.clone(),
-            _ => format!("{}: waiting for {}", self.file, servers.join(", ")),
-        };
+        let text = text(&self.file, &self.away);
         self.service.status(format_args!("loading {text}"));
         self.bar.set_message(text);
     }
+}
+
+/// The file in progress, and what it waits for.
+fn text(file: &str, away: &BTreeSet<String>) -> String {
+    let servers: Vec<_> = away.iter().map(String::as_str).collect();
+    let waits = if servers.is_empty() { "" } else { ": waiting for " };
+    format!("{file}{waits}{}", servers.join(", "))
 }
 
 impl Drop for Shown {
@@ -169,5 +172,18 @@ fn time_left(
             (false, true) => write!(out, "{:#} left", HumanDuration(state.eta())),
             (false, false) => write!(out, "? left"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_that_is_waited_for_is_shown() {
+        let mut away = BTreeSet::new();
+        assert_eq!(text("1.gz (1 of 2)", &away), "1.gz (1 of 2)");
+        away.extend(["h:2 (--gaid)".to_owned(), "h:1 (--idfa)".to_owned()]);
+        assert_eq!(text("1.gz (1 of 2)", &away), "1.gz (1 of 2): waiting for h:1 (--idfa), h:2 (--gaid)");
     }
 }

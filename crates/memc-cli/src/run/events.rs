@@ -19,7 +19,7 @@ pub(crate) struct Events<'a> {
     pub(crate) summary: &'a mut Summary,
     pub(crate) rejects: &'a mut Option<Rejects>,
     pub(crate) shown: Shown,
-    /// The log of which was told before that it is in work.
+    /// The log of which was logged before that it is in progress.
     pub(crate) again: Option<String>,
 }
 
@@ -52,6 +52,8 @@ impl Events<'_> {
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);
                 messages::restarted(&address, self.summary);
+                // It answers.
+                self.server_is_away(&address, false);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
             Event::ServerAway { address, reason, retry_timeout } => {

@@ -34,7 +34,7 @@ fn the_log_is_appended_to_a_file() -> Result<()> {
 }
 
 #[test]
-fn a_log_file_is_made_and_a_failure_is_told_on_standard_error_too() -> Result<()> {
+fn a_log_file_is_made_and_a_failure_is_written_to_standard_error_too() -> Result<()> {
     let work = Workdir::new()?;
     work.write("1.tsv.gz", b"\x1f\x8b but no gzip")?;
     let run = work.load(&["--log", &work.name("log")])?;

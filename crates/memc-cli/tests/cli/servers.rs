@@ -72,7 +72,7 @@ fn device_types_may_share_a_server() -> Result<()> {
 }
 
 #[test]
-fn a_shared_server_at_fault_is_told_with_all_of_its_options() -> Result<()> {
+fn a_shared_server_at_fault_is_named_with_all_of_its_options() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", "imei\tx\t1\t2\t3\n")?;
     let mut dead = Memcached::start(&[])?;
