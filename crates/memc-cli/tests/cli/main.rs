@@ -1,5 +1,6 @@
 //! The binary `memc-load` from outside, against real servers: its options, its log, its files, its exit codes.
 
+mod away;
 mod broken;
 mod changes;
 mod chronology;

@@ -15,14 +15,14 @@ use crate::workdir::{Workdir, model};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service manager that listens on its socket.
-struct Manager {
+pub(crate) struct Manager {
     socket: UnixDatagram,
-    path: String,
+    pub(crate) path: String,
     heard: Vec<String>,
 }
 
 impl Manager {
-    fn start(work: &Workdir) -> Result<Self> {
+    pub(crate) fn start(work: &Workdir) -> Result<Self> {
         let path = work.name("notify");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -30,7 +30,7 @@ impl Manager {
     }
 
     /// Listens until it has heard this line, after what it heard before.
-    fn hears(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn hears(&mut self, line: &str) -> Result<()> {
         let mut buffer = [0; 4096];
         loop {
             let bytes =
