@@ -6,7 +6,7 @@ use crate::buffers::Reusable;
 use crate::read::inflate::{Decoder, Stop};
 use crate::read::input::Plain;
 use crate::read::lines::{Cutter, Piece, Text};
-use crate::wire::connection::{Answer, AnswerReader};
+use crate::wire::answers::{Answer, AnswerReader};
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
 ///

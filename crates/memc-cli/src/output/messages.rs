@@ -10,7 +10,7 @@ use prost::Message;
 use crate::args::Route;
 use crate::inputs::find;
 use crate::run::servers;
-use crate::run::summary::{Summary, is_acceptable, is_lost};
+use crate::run::summary::{Summary, is_acceptable};
 
 /// A list of files names at most this many; who follows a folder for months has done more of them.
 const MAX_NAMES: usize = 100;
@@ -166,7 +166,7 @@ pub(crate) fn servers(summary: &Summary, routes: &[Route], failed: bool) {
         servers::of(routes).iter().filter_map(|server| Some((server, server.report(&summary.run.servers)?)))
     {
         let address = server.address.as_str();
-        let ServerReport { records, batches, retries, evictions, memory_limit_bytes, .. } = report;
+        let ServerReport { records, batches, retries, evictions, memory_limit_bytes, .. } = *report;
         if batches > 0 {
             log::debug!(server = address; "{server}: {records} records in {batches} batches");
         }
@@ -176,21 +176,23 @@ pub(crate) fn servers(summary: &Summary, routes: &[Route], failed: bool) {
                 "{address}: {retries} retries, since it was away or a connection broke"
             );
         }
-        if is_lost(&report) {
-            log::warn!(server = address; "{address}: restarted or gone since its last acknowledgment");
+        if report.restarted {
+            log::warn!(server = address; "{address}: restarted since its last acknowledgment");
             lost(address, summary);
-        } else if records > 0 && memory_limit_bytes == 0 && !failed {
-            log::warn!(
+        }
+        if report.unreachable && !failed {
+            log::error!(
                 server = address;
-                "{address}: acknowledged all records, but does not answer now: look whether it still is the same process"
+                "{address}: acknowledged all records, but cannot be asked now: if its process has ended, they are lost"
             );
+            lost(address, summary);
         }
         if evictions > 0 {
             log::error!(
                 server = address;
                 "{address}: full: it has evicted {evictions} records during the run; give it more than its {} MiB \
                  (memcached -m), then load again what is missing",
-                memory_limit_bytes >> 20
+                memory_limit_bytes.unwrap_or(0) >> 20
             );
         }
     }

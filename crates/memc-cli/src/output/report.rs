@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::args::{Args, VERSION};
 use crate::output::messages;
 use crate::run::servers;
-use crate::run::summary::{End, Summary, is_acceptable, is_lost};
+use crate::run::summary::{End, Summary, is_acceptable};
 
 /// Goes up when a name in the report is taken away or changes its meaning, not when one is added.
 const SCHEMA_VERSION: u32 = 2;
@@ -68,7 +68,11 @@ struct Server {
     retries: u64,
     evictions: u64,
     memory_limit_bytes: Option<u64>,
-    gone_at_end: bool,
+    restarted: bool,
+    unreachable: bool,
+    records_in_flight: u64,
+    records_read_back: u64,
+    records_set_again: u64,
     files_lost: Vec<String>,
 }
 
@@ -139,8 +143,12 @@ impl Server {
             batches: report.batches,
             retries: report.retries,
             evictions: report.evictions,
-            memory_limit_bytes: (report.memory_limit_bytes > 0).then_some(report.memory_limit_bytes),
-            gone_at_end: is_lost(&report),
+            memory_limit_bytes: report.memory_limit_bytes,
+            restarted: report.restarted,
+            unreachable: report.unreachable,
+            records_in_flight: report.records_in_flight,
+            records_read_back: report.records_read_back,
+            records_set_again: report.records_set_again,
             files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
             address: server.address,
         })

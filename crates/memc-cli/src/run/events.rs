@@ -60,8 +60,8 @@ impl Events<'_> {
                 messages::away(&self.args.routes, &address, &reason, retry_timeout);
                 self.server_is_away(&address, true);
             }
-            Event::ServerStillAway { address, away_for, retry_timeout } => {
-                messages::still_away(&self.args.routes, &address, away_for, retry_timeout);
+            Event::ServerStillAway { address, away_for, .. } => {
+                messages::still_away(&self.args.routes, &address, away_for, self.args.retry_for);
                 self.server_is_away(&address, true);
             }
             Event::ServerBack { address, away_for } => {
@@ -70,7 +70,6 @@ impl Events<'_> {
             }
             Event::RecordsReadBack { address, in_flight, read_back, set_again } => {
                 messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again);
-                self.summary.totals.add_read_back(&address, in_flight, read_back, set_again);
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memc_core::ServerReport;
+use memc_core::{Address, ServerReport};
 
 use crate::args::Route;
 
@@ -17,20 +17,21 @@ pub(crate) struct Server {
     pub(crate) options: Vec<String>,
 }
 
-/// The servers of the routes, in the order of their first device types.
+/// The servers of the routes, each once, in the order of their first device types.
 pub(crate) fn of(routes: &[Route]) -> Vec<Server> {
-    let mut servers: Vec<Server> = Vec::new();
+    let mut servers: Vec<(&Address, Server)> = Vec::new();
     for route in routes {
-        let address = route.server.to_string();
-        let known = servers.iter().position(|server| server.address == address);
+        let known = servers.iter().position(|(address, _)| address.is_same_server(&route.server));
         let at = known.unwrap_or_else(|| {
-            servers.push(Server { address, device_types: Vec::new(), options: Vec::new() });
+            // The loader reports on it by the address that it was given first.
+            let address = route.server.to_string();
+            servers.push((&route.server, Server { address, device_types: Vec::new(), options: Vec::new() }));
             servers.len() - 1
         });
-        servers[at].device_types.push(route.device_type.clone());
-        servers[at].options.push(route.option());
+        servers[at].1.device_types.push(route.device_type.clone());
+        servers[at].1.options.push(route.option());
     }
-    servers
+    servers.into_iter().map(|(_, server)| server).collect()
 }
 
 /// The server with this address, as messages name it.
@@ -41,17 +42,8 @@ pub(crate) fn named(routes: &[Route], address: &str) -> String {
 
 impl Server {
     /// What a run reports of it, if the run has come to use its servers.
-    pub(crate) fn report(&self, reports: &[ServerReport]) -> Option<ServerReport> {
-        let mut own = reports.iter().filter(|report| report.address == self.address);
-        let first = own.next()?.clone();
-        // A loader may report on each of the places that one server has.
-        Some(own.fold(first, |mut sum, report| {
-            sum.records += report.records;
-            sum.batches += report.batches;
-            sum.retries += report.retries;
-            sum.evictions += report.evictions;
-            sum
-        }))
+    pub(crate) fn report<'a>(&self, reports: &'a [ServerReport]) -> Option<&'a ServerReport> {
+        reports.iter().find(|report| report.address == self.address)
     }
 }
 
@@ -82,8 +74,8 @@ mod tests {
             report.records = records;
             report
         };
-        let reports = [report("h:1", 1), report("h:2", 2), report("h:1", 4)];
-        assert_eq!(servers[0].report(&reports).map(|it| it.records), Some(5));
+        let reports = [report("h:1", 1), report("h:2", 2)];
+        assert_eq!(servers[1].report(&reports).map(|it| it.records), Some(2));
         assert_eq!(servers[0].report(&[]), None, "nothing was loaded");
         Ok(())
     }

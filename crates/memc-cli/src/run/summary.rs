@@ -1,7 +1,7 @@
 //! The summary of a run, or of one round of a follower, gathered while it goes on: the exit code and the report come
 //! from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -124,10 +124,10 @@ impl Summary {
     pub(crate) fn end_load(&mut self, run: RunReport) {
         for server in &run.servers {
             self.totals.add_server(server);
+            if is_lost(server) {
+                self.lose(&server.address);
+            }
         }
-        // A server may be there once for each of its device types.
-        let lost: BTreeSet<_> = run.servers.iter().filter(|it| is_lost(it)).map(|it| &it.address).collect();
-        lost.into_iter().for_each(|address| self.lose(address));
         self.run = run;
     }
 
@@ -148,7 +148,7 @@ impl Summary {
     pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0);
+            && self.run.servers.iter().all(|server| server.evictions == 0 && !is_lost(server));
         match self.signalled {
             Some(code) => code,
             None if failed => 1,
@@ -158,9 +158,9 @@ impl Summary {
     }
 }
 
-/// Whether a server was another process at the end of a load, or none: all that it had acknowledged is lost.
-pub(crate) fn is_lost(server: &ServerReport) -> bool {
-    server.gone
+/// Whether a server was another process at the end of a load, or may be none: all that it acknowledged is lost.
+fn is_lost(server: &ServerReport) -> bool {
+    server.restarted || server.unreachable
 }
 
 /// Whether a file with these counts is a success.

@@ -115,17 +115,11 @@ impl Totals {
         server.records += report.records;
         server.retries += report.retries;
         server.evictions += report.evictions;
-        if report.memory_limit_bytes > 0 {
-            server.memory_limit_bytes = Some(report.memory_limit_bytes);
-        }
-    }
-
-    /// Adds what was done about records whose connection to a server broke.
-    pub(crate) fn add_read_back(&mut self, address: &str, in_flight: u64, read_back: u64, set_again: u64) {
-        let server = self.server_mut(address);
-        server.records_in_flight += in_flight;
-        server.records_read_back += read_back;
-        server.records_set_again += set_again;
+        server.records_in_flight += report.records_in_flight;
+        server.records_read_back += report.records_read_back;
+        server.records_set_again += report.records_set_again;
+        server.memory_limit_bytes = report.memory_limit_bytes.or(server.memory_limit_bytes);
+        server.is_away |= report.unreachable;
     }
 
     /// A server has lost its records of the first `files` files that were done, if there are any.

@@ -50,7 +50,7 @@ fn a_server_that_is_full_is_logged_with_what_to_do() -> Result<()> {
     )])
 }
 
-/// It is not logged as lost, but who wonders later has a hint.
+/// Whether its records are lost cannot be known, so somebody has to look.
 #[test]
 fn a_server_that_does_not_answer_at_the_end_is_logged() -> Result<()> {
     let work = Workdir::new()?;
@@ -66,9 +66,9 @@ fn a_server_that_does_not_answer_at_the_end_is_logged() -> Result<()> {
     run.exits(0)?;
     // It stalls in the last question.
     let (run, address, _) = load("2.tsv.gz", vec![Fault::StallSent(sent - 3), Fault::StallSent(0)])?;
-    run.exits(0)?;
+    run.exits(3)?;
     run.leaves(&[".1.tsv.gz", ".2.tsv.gz"])?;
     run.logs(&[format!(
-        "W {address}: acknowledged all records, but does not answer now: look whether it still is the same process"
+        "E {address}: acknowledged all records, but cannot be asked now: if its process has ended, they are lost"
     )])
 }

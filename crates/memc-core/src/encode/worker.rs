@@ -1,19 +1,14 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use crate::buffers::BufferPool;
 use crate::order::ledger::Ledger;
 use crate::order::reorder::ReorderQueue;
 use crate::order::tally::Tally;
 use crate::read::chunk::Chunk;
 use crate::read::lines::{Piece, Text};
+use crate::route::{self, Routes};
 use crate::wire::batch::Batch;
 use crate::{Encode, Record, RejectReason};
-
-/// The longest key, from memcached's
-/// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt), section "Keys".
-const MAX_KEY_BYTES: usize = 250;
 
 /// So much of a rejected line is quoted in the log.
 const KEPT_OF_LINE: usize = 120;
@@ -26,9 +21,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) turns: &'a [ReorderQueue],
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
-    pub(crate) servers: usize,
-    /// Connections to each server; `None` in a dry run, in which all servers share one queue.
-    pub(crate) connections: Option<usize>,
+    pub(crate) routes: &'a Routes,
+    /// In a dry run all servers share one queue.
+    pub(crate) is_dry: bool,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
@@ -68,6 +63,7 @@ impl<'a, E: Encode> Worker<'a, E> {
         }
         for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
             batch.close();
+            batch.ends_input = chunk.ends_input;
             turns.submit(chunk.number, batch);
         }
         if shared.report_rejected {
@@ -102,70 +98,20 @@ impl<'a, E: Encode> Worker<'a, E> {
         record.value.clear();
         record.dropped = 0;
         let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
-        if server >= self.shared.servers {
+        if server >= self.shared.routes.places() {
             return Err(RejectReason::NoServer);
         }
-        if !is_key(&record.key) {
+        if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let lane = match self.shared.connections {
-            None => 0,
-            Some(1) => server,
-            Some(connections) => server * connections + lane(&record.key, connections),
-        };
+        let lane = if self.shared.is_dry { 0 } else { self.shared.routes.lane(server, &record.key) };
         self.batches[lane].push(server, number, &record.key, &record.value);
         tally.counts.dropped += u64::from(record.dropped);
         Ok(())
     }
 }
 
-/// Which of a server's connections a key always takes, so that its records stay in order.
-fn lane(key: &[u8], connections: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    usize::try_from(hasher.finish() % connections as u64).unwrap_or(0)
-}
-
-/// Whether memcached takes it as a key, and as nothing but a key.
-fn is_key(key: &[u8]) -> bool {
-    // Without a way out of the loop, many bytes are looked at in one step.
-    let bad = key.iter().fold(false, |bad, &byte| bad | (byte <= 32) | (byte == 127));
-    !key.is_empty() && key.len() <= MAX_KEY_BYTES && !bad
-}
-
 fn quote(line: &[u8]) -> String {
     let more = if line.len() > KEPT_OF_LINE { "…" } else { "" };
     format!("'{}{more}'", line[..line.len().min(KEPT_OF_LINE)].escape_ascii())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_memcached_takes() {
-        for (key, good) in [
-            (&b"idfa:e7e1"[..], true),
-            (&[b'k'; 250], true),
-            (&[b'k'; 251], false),
-            (b"", false),
-            (b"a b", false),
-            (b"a\rb", false),
-            (b"a\nset x 0 0 1", false),
-            (b"a\0", false),
-            (b"a\x1f", false),
-            (b"a\x7f", false),
-            (b"\x80\xff", true),
-        ] {
-            assert_eq!(is_key(key), good, "{}", key.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn a_key_keeps_its_lane() {
-        let lanes: Vec<_> = (0..100_u8).map(|byte| lane(&[byte], 3)).collect();
-        let on_another_thread = std::thread::spawn(|| (0..100_u8).map(|byte| lane(&[byte], 3)).collect());
-        assert_eq!(Some(&lanes), on_another_thread.join().ok().as_ref());
-        assert!((0..3).all(|lane| lanes.iter().filter(|it| **it == lane).count() > 20), "{lanes:?}");
-    }
 }

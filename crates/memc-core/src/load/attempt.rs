@@ -40,11 +40,12 @@ impl<'a, E: Encode> Pass<'a, E> {
         &mut self,
         backlog: &mut Backlog<I>,
         on_event: &mut (impl FnMut(Event) -> EventResult + Send),
-        connections: Option<usize>,
+        lanes: Option<usize>,
         serve: impl Fn(Lane<'_>) -> (usize, ServerReport) + Sync,
     ) {
-        let Loader { encoder, servers, options, stop, progress, .. } = self.loader;
-        let lanes = connections.map_or(1, |connections| connections * servers.len());
+        let Loader { encoder, routes, options, stop, progress, .. } = self.loader;
+        let is_dry = lanes.is_none();
+        let lanes = lanes.unwrap_or(1);
         let turns: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
         let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
         let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
@@ -55,8 +56,8 @@ impl<'a, E: Encode> Pass<'a, E> {
             turns: &turns,
             texts: &texts,
             batches: &batches,
-            servers: servers.len(),
-            connections,
+            routes,
+            is_dry,
             max_line_bytes: options.max_line_bytes,
             report_rejected: options.report_rejected,
         };
@@ -93,7 +94,7 @@ impl<'a, E: Encode> Pass<'a, E> {
             if let Err(panic) = reader.join() {
                 std::panic::resume_unwind(panic);
             }
-            let mut servers: Vec<_> = servers.iter().map(ServerReport::of).collect();
+            let mut servers: Vec<_> = routes.servers().iter().map(ServerReport::of).collect();
             for lane in serving {
                 match lane.join() {
                     // In a dry run there may be no server.

@@ -12,20 +12,28 @@ use crate::order::tally::Tally;
 use crate::read::backlog::Backlog;
 use crate::report::event::{Event, EventResult};
 use crate::report::{LoadError, RunReport, ServerReport};
+use crate::route::Routes;
+use crate::send::known::Known;
 use crate::send::lane::Lane;
 use crate::send::sender::Sender;
-use crate::send::server::{Known, Server};
+use crate::send::server::Server;
 use crate::wire::batch::Stored;
 use crate::{Address, Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
-/// So many times in a row a load begins a file anew because a server was restarted; then it gives up.
+/// A load starts a file again at most so many times in a row because a server was restarted; then it gives up.
 const MAX_RESTARTS: u32 = 5;
+
+/// The last answers of all servers are from within this time, or they are asked again.
+const RECENT: Duration = Duration::from_millis(250);
+
+/// They are asked again at most so often.
+const MAX_ROUNDS: usize = 5;
 
 /// A record as a dry run shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DryRecord<'a> {
-    /// The index of the server that would store it.
+    /// The index that the encoder returned: that of an address given to [`Loader::new`].
     pub server: usize,
     /// Its key.
     pub key: &'a [u8],
@@ -42,8 +50,9 @@ pub struct DryRecord<'a> {
 #[derive(Clone, Debug)]
 pub struct Loader<E> {
     pub(crate) encoder: E,
-    pub(crate) servers: Vec<Address>,
-    known: Vec<Known>,
+    pub(crate) routes: Routes,
+    /// Of each server, what is kept from one load to the next.
+    known: Vec<Arc<Known>>,
     pub(crate) options: Options,
     pub(crate) stop: StopHandle,
     pub(crate) progress: ProgressHandle,
@@ -51,17 +60,17 @@ pub struct Loader<E> {
 
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
+    ///
+    /// Addresses may be equal, and are one server then: so are all with the same host and port (or path), as they are
+    /// written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
+    /// records with one key holds for each of them alone.
+    #[expect(clippy::needless_pass_by_value, reason = "a loader owns what it is made of")]
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        let mut known: Vec<Known> = Vec::with_capacity(servers.len());
-        for index in 0..servers.len() {
-            // What is known of a server is shared by all of its places, so that a restart is seen once.
-            let first = known.get(first_place(&servers, index)).cloned();
-            known.push(first.unwrap_or_default());
-        }
+        let routes = Routes::new(&servers, options.connections as usize);
         Self {
             encoder,
-            servers,
-            known,
+            known: routes.servers().iter().map(|_| Arc::default()).collect(),
+            routes,
             options,
             stop: StopHandle::default(),
             progress: ProgressHandle::default(),
@@ -102,51 +111,64 @@ impl<E: Encode> Loader<E> {
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
-        let connections = self.options.connections.max(1) as usize;
-        let mut servers: Vec<Server> = self
-            .servers
-            .iter()
-            .zip(&self.known)
-            .map(|(address, known)| Server::new(address, known))
-            .collect();
+        let addresses = self.routes.servers().iter().zip(&self.known);
+        let mut servers: Vec<Server> =
+            addresses.map(|(address, known)| Server::new(address, known, &self.options, &self.stop)).collect();
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
-        let threads = Arc::new(ScheduledThreadPool::new((servers.len() * connections).max(1)));
-        self.run(inputs, on_event, |pass, backlog, on_event| {
-            servers.iter_mut().for_each(|server| server.connect_anew(&self.options, &threads));
+        let threads = Arc::new(ScheduledThreadPool::new(self.routes.lanes().max(1)));
+        let result = self.run(inputs, on_event, |pass, backlog, on_event| {
+            servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
             let serve = |lane: Lane<'_>| {
-                let server = lane.index / connections;
-                let report = Sender::new(&servers[server], &lane, &self.options, &self.stop).run();
+                let (server, connection) = self.routes.of_lane(lane.index);
+                let report = Sender::new(&servers[server], connection, &lane, &self.options, &self.stop).run();
                 (server, report)
             };
-            pass.run(backlog, on_event, Some(connections), serve);
-            // Asked once, at the end of the last pass: what was thrown away counts from the first connection.
+            pass.run(backlog, on_event, Some(self.routes.lanes()), serve);
+            // Asked once, at the end of the last attempt: what was evicted counts from the first connection.
             let retry_timeout = match &pass.error {
                 None => self.options.retry_timeout,
                 Some(Error::Restarted { .. }) => return,
-                // A server that fails has held up the stop for as long as it may.
-                Some(Error::Server { .. }) if self.stop.is_requested() => return,
                 Some(_) => Duration::ZERO,
             };
-            self.final_check(&servers, retry_timeout, &mut pass.report.servers);
-        })
+            let failed = self.final_check(&servers, retry_timeout, on_event, &mut pass.report.servers);
+            pass.error = pass.error.take().or(failed);
+        });
+        if result.is_ok() {
+            self.known.iter().for_each(|known| known.end_load());
+        }
+        result
     }
 
-    /// Asks all servers at once what became of them, one that has several places once.
-    fn final_check(&self, servers: &[Server], retry_timeout: Duration, reports: &mut [ServerReport]) {
-        std::thread::scope(|scope| {
-            for (index, (server, report)) in servers.iter().zip(&mut *reports).enumerate() {
-                if first_place(&self.servers, index) == index {
-                    scope.spawn(move || server.final_check(retry_timeout, &self.stop, report));
-                }
+    /// Asks all servers at the same time what became of them, and again if one of them had to be waited for: so the
+    /// last answers of all of them are of the same moment, right before the end. Returns the caller's error.
+    fn final_check(
+        &self,
+        servers: &[Server],
+        retry_timeout: Duration,
+        on_event: &mut (impl FnMut(Event) -> EventResult + Send),
+        reports: &mut [ServerReport],
+    ) -> Option<Error> {
+        let caller = Mutex::new((on_event, None));
+        let emit = |event| {
+            let (on_event, failed) = &mut *caller.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.is_none() {
+                *failed = on_event(event).err();
             }
-        });
-        for index in 0..reports.len() {
-            let first = &reports[first_place(&self.servers, index)];
-            let (gone, memory_limit_bytes) = (first.gone, first.memory_limit_bytes);
-            // What was thrown away stays with the first place, or it would count twice.
-            reports[index].gone = gone;
-            reports[index].memory_limit_bytes = memory_limit_bytes;
+        };
+        for _ in 0..MAX_ROUNDS {
+            let started = Instant::now();
+            std::thread::scope(|scope| {
+                let answering = servers.iter().zip(&mut *reports).filter(|(_, report)| !report.unreachable);
+                for (server, report) in answering {
+                    scope.spawn(|| server.final_check(retry_timeout, &self.stop, &emit, report));
+                }
+            });
+            if started.elapsed() < RECENT || retry_timeout.is_zero() || self.stop.is_requested() {
+                break;
+            }
         }
+        let (_, failed) = caller.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map(|source| Error::Caller { source })
     }
 
     /// Does everything but storing: connects to nothing and shows each record in the order of the input.
@@ -196,7 +218,7 @@ impl<E: Encode> Loader<E> {
         let started = Instant::now();
         let mut backlog = Backlog::new(inputs.into_iter());
         let mut report = RunReport {
-            servers: self.servers.iter().map(ServerReport::of).collect(),
+            servers: self.routes.servers().iter().map(ServerReport::of).collect(),
             ..RunReport::default()
         };
         let mut restarts = 0;
@@ -222,11 +244,6 @@ impl<E: Encode> Loader<E> {
             Some(error) => Err(LoadError { error, report: Box::new(report) }),
         }
     }
-}
-
-/// The first index of the server at `index`, which may serve several.
-fn first_place(servers: &[Address], index: usize) -> usize {
-    servers.iter().position(|address| *address == servers[index]).unwrap_or(index)
 }
 
 /// The dry run's end of a lane: every record is shown, then counts as acknowledged.

@@ -146,6 +146,11 @@ impl Ledger {
         self.aborted.load(Ordering::Relaxed)
     }
 
+    /// Sends an event that is of no input.
+    pub(crate) fn emit(&self, event: Event) {
+        self.lock().send(event);
+    }
+
     /// No more events will come: ends the loop of whoever receives them.
     pub(crate) fn close_events(&self) {
         self.lock().events = None;

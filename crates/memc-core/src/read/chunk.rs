@@ -9,4 +9,6 @@ pub(crate) struct Chunk {
     pub(crate) number: u64,
     pub(crate) piece: Piece,
     pub(crate) text: Text,
+    /// Whether it is the last one of its input; it has no lines then.
+    pub(crate) ends_input: bool,
 }

@@ -86,6 +86,7 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
         if piece.is_some() {
             self.current = Some(current);
         }
-        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text })
+        let ends_input = piece.is_none();
+        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, ends_input })
     }
 }

@@ -56,41 +56,40 @@ pub enum Event {
         /// The server's address.
         address: String,
     },
-    /// A connection to this server broke, or could not be made, and it is tried again; emitted at once.
+    /// This server cannot be reached, does not answer, or broke a connection: it is tried again from now on. One
+    /// event for all connections to it, also when it is asked at the end of the load.
     ServerAway {
         /// The server's address.
         address: String,
-        /// Why.
+        /// What went wrong.
         reason: String,
-        /// For how long it is tried before the load stops.
+        /// For how long it is tried ([`Options::retry_timeout`](crate::Options::retry_timeout)).
         retry_timeout: Duration,
     },
-    /// This server is still away; emitted once a minute.
+    /// This server still is away; once a minute.
     ServerStillAway {
         /// The server's address.
         address: String,
-        /// How long it has been away.
+        /// Since the first failure.
         away_for: Duration,
-        /// For how long it is tried in all before the load stops.
-        retry_timeout: Duration,
     },
-    /// This server acknowledges records again.
+    /// This server, which was away, has acknowledged something again.
     ServerBack {
         /// The server's address.
         address: String,
-        /// How long it was away.
+        /// From the first failure to now.
         away_for: Duration,
     },
-    /// The end of a connection to this server could not be confirmed, so records that were in flight on it were
-    /// read back.
+    /// A connection to this server ended with records in flight, and something stands between it and us that may have
+    /// delivered them late: their keys were read back, and set again where an older value was found.
     RecordsReadBack {
         /// The server's address.
         address: String,
-        /// Records that were in flight.
+        /// Records that were in flight on connections that ended.
         in_flight: u64,
-        /// Records that were read back.
+        /// Reads of their keys, each as often as it was read.
         read_back: u64,
-        /// Records among these that were stale, and were set again.
+        /// How many of these were not as they had to be, and were set again.
         set_again: u64,
     },
 }

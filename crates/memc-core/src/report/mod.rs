@@ -93,12 +93,22 @@ pub struct ServerReport {
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
-    /// Whether it was another process at the end of the run, or none: all that it acknowledged is lost.
-    pub gone: bool,
-    /// Records, of whatever origin, that the server removed during the run to make room, without a word.
+    /// Whether it was another process at the end of the run: all that it acknowledged is lost.
+    pub restarted: bool,
+    /// Whether it could not be asked at the end of the run: if its process has ended, all that it acknowledged is lost.
+    pub unreachable: bool,
+    /// Records, of whatever origin, that the server evicted during the run.
     pub evictions: u64,
-    /// The server's memory limit; 0 if it was not asked.
-    pub memory_limit_bytes: u64,
+    /// The server's memory limit; `None` if it was not asked, or does not say.
+    pub memory_limit_bytes: Option<u64>,
+    /// Records that were in flight on connections that ended, with something between the server and us
+    /// ([`Event::RecordsReadBack`](crate::Event::RecordsReadBack)). Should it deliver any of them after the end of the
+    /// run, they are older than what is stored.
+    pub records_in_flight: u64,
+    /// Reads of these records' keys.
+    pub records_read_back: u64,
+    /// How many of these reads found another value, which was set again.
+    pub records_set_again: u64,
     /// How many times a connection that broke, or could not be made, was tried again.
     pub retries: u64,
 }
@@ -113,9 +123,13 @@ impl ServerReport {
         self.records += other.records;
         self.batches += other.batches;
         self.retries += other.retries;
-        self.gone |= other.gone;
+        self.restarted |= other.restarted;
+        self.unreachable |= other.unreachable;
         self.evictions += other.evictions;
-        self.memory_limit_bytes = self.memory_limit_bytes.max(other.memory_limit_bytes);
+        self.memory_limit_bytes = self.memory_limit_bytes.or(other.memory_limit_bytes);
+        self.records_in_flight += other.records_in_flight;
+        self.records_read_back += other.records_read_back;
+        self.records_set_again += other.records_set_again;
     }
 }
 
@@ -134,7 +148,7 @@ pub struct RunReport {
     /// The file in work when the run stopped early, or the one that the caller could not mark as done; its counts
     /// are of the part that was acknowledged.
     pub unfinished: Option<InputReport>,
-    /// The servers, in the order of their indices.
+    /// The servers, each once, in the order in which they were first given to [`Loader::new`](crate::Loader::new).
     pub servers: Vec<ServerReport>,
 }
 

@@ -6,12 +6,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::error::AddressError;
+use crate::wire::patience::Patience;
 use crate::wire::stream::Stream;
 
 /// The address of one memcached server.
@@ -56,14 +57,22 @@ enum Place {
 }
 
 impl Address {
-    /// Opens a connection, trying each address that a host name stands for; `timeout` is for each attempt. How
-    /// long it takes to find these addresses is the system's affair.
-    pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
+    /// Whether it is the same host and port, or the same path, as `other`. What is written in two ways, as
+    /// `localhost` and `127.0.0.1`, counts as two servers.
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+
+    /// Opens a connection, trying each address that a host name stands for, each for as long as the patience lasts.
+    /// How long it takes to find these addresses is the system's affair.
+    pub(crate) fn connect(&self, patience: &Patience) -> io::Result<Stream> {
         match &self.place {
-            Place::Unix(path) => Stream::unix(connect_unix(path, timeout)?),
+            Place::Unix(path) => Stream::unix(connect_unix(path, at_least_something(patience.left(Instant::now())))?),
             Place::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {
+                    let timeout = at_least_something(patience.left(Instant::now()));
                     match TcpStream::connect_timeout(&address, timeout) {
                         Ok(stream) if self.tls => return Stream::tls(stream, host, timeout),
                         Ok(stream) => return Stream::tcp(stream),
@@ -74,6 +83,11 @@ impl Address {
             }
         }
     }
+}
+
+/// The system takes no timeout for none.
+fn at_least_something(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
 }
 
 /// As [`UnixStream::connect`], which waits for ever for a server whose queue of connections is full.
@@ -192,6 +206,7 @@ impl fmt::Debug for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StopHandle;
 
     #[test]
     fn addresses_that_are_wrong_say_why() {
@@ -243,9 +258,10 @@ mod tests {
         let address: Address = format!("unix:{}", path.display()).parse().expect("an address");
         // Some fit in the queue.
         let mut waiting = Vec::new();
+        let patience = Patience::new(Duration::from_millis(50), &StopHandle::default());
         let error = loop {
             assert!(waiting.len() < 100, "the queue is endless");
-            match address.connect(Duration::from_millis(50)) {
+            match address.connect(&patience) {
                 Ok(stream) => waiting.push(stream),
                 Err(error) => break error,
             }

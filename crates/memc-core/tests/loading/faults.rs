@@ -18,6 +18,9 @@ pub(crate) const BEHIND: usize = 1;
 /// For tests in which it must run out. A busy machine may well keep a sound server silent for so long.
 pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// For tests with many connections that end: for so long the end of an input waits for what may come late.
+const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
+
 /// Servers of which one is behind a proxy, for one load after the other.
 pub(crate) struct Setup {
     pub(crate) servers: Servers,
@@ -79,7 +82,7 @@ impl Setup {
         let stored: u64 = report.servers.iter().map(|server| server.records).sum();
         assert_eq!(stored, files.model.loaded, "each record is counted once");
         for (index, server) in report.servers.iter().enumerate() {
-            let undisturbed = server.retries == 0 || self.timeout == SHORT_TIMEOUT;
+            let undisturbed = server.retries == 0 || self.timeout < patient().io_timeout;
             assert!(index == BEHIND || undisturbed, "{faults:?}: {} retries of {index}", server.retries);
         }
         let (sent, answered, connections) = (proxy.sent(), proxy.answered(), proxy.connections());
@@ -215,6 +218,7 @@ fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
 fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
     let mut setup = Setup::start()?;
     let (sent, _) = setup.load_undisturbed()?;
+    setup.timeout = BRIEF_TIMEOUT;
     // What is asked first, the first header, a little of everything.
     for place in (0..=16).chain(spread(sent, 20)) {
         setup.assert_survives(&[Fault::CutSent(place)])?;
@@ -230,6 +234,7 @@ fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
 fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
     let mut setup = Setup::start()?;
     let (_, answered) = setup.load_undisturbed()?;
+    setup.timeout = BRIEF_TIMEOUT;
     let middle = answered / 2;
     for place in (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]) {
         setup.assert_survives(&[Fault::CutAnswered(place)])?;
@@ -282,7 +287,7 @@ fn a_blip_at_the_very_end_is_not_told_as_loss() -> Result {
     let outcome = setup.load(&[Fault::CutSent(sent - 3), refused, Fault::CutSent(0)])?;
     assert_eq!((outcome.retries(), outcome.connections), (0, 3), "the blip came at the end");
     let server = &outcome.report.servers[BEHIND];
-    assert!(!server.gone && server.memory_limit_bytes > 0, "{server:?}");
+    assert!(!server.restarted && !server.unreachable && server.memory_limit_bytes > Some(0), "{server:?}");
     setup.finish()
 }
 

@@ -97,8 +97,8 @@ fn a_server_that_is_gone_at_the_end_is_told() -> Result {
         Ok(())
     })?;
     assert_eq!(
-        report.servers.iter().map(|server| server.gone).collect::<Vec<_>>(),
-        [false, true, true, false]
+        report.servers.iter().map(|server| (server.restarted, server.unreachable)).collect::<Vec<_>>(),
+        [(false, false), (false, true), (true, false), (false, false)]
     );
     Ok(())
 }
@@ -120,7 +120,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
             Ok(())
         })?;
         assert_eq!((report.inputs, &restarted[..]), (1, expected));
-        assert!(report.servers.iter().all(|server| !server.gone));
+        assert!(report.servers.iter().all(|server| !server.restarted && !server.unreachable));
         Ok(())
     };
     load(&[])?;
@@ -149,8 +149,9 @@ fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> 
             Ok(())
         })?;
         assert_eq!((report.inputs, &restarted[..]), (1, expected));
+        assert_eq!(report.servers.len(), 1, "one for all of its types");
         for server in &report.servers {
-            assert!(!server.gone && server.memory_limit_bytes == 2 << 20, "{server:?}");
+            assert!(!server.restarted && server.memory_limit_bytes == Some(2 << 20), "{server:?}");
         }
         Ok(report.servers.iter().map(|server| server.evictions).sum())
     };
@@ -190,7 +191,7 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let evictions = server.stat("evictions")?;
     assert!(evictions > 1000, "{evictions}");
     assert_eq!(report.servers[0].evictions, evictions);
-    assert_eq!(report.servers[0].memory_limit_bytes, 2 << 20);
+    assert_eq!(report.servers[0].memory_limit_bytes, Some(2 << 20));
 
     // What was thrown away before the run is not its fault.
     let report = loader.load([input("few", "idfa\tkey1\t1\t2\t1\n")], ignore)?;
