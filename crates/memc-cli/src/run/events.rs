@@ -60,8 +60,8 @@ impl Events<'_> {
                 messages::away(&self.args.routes, &address, &reason, retry_timeout);
                 self.server_is_away(&address, true);
             }
-            Event::ServerStillAway { address, away_for, retry_timeout } => {
-                messages::still_away(&self.args.routes, &address, away_for, retry_timeout);
+            Event::ServerStillAway { address, away_for, .. } => {
+                messages::still_away(&self.args.routes, &address, away_for, self.args.retry_for);
                 self.server_is_away(&address, true);
             }
             Event::ServerBack { address, away_for } => {
