@@ -40,9 +40,6 @@ impl<'a> Job<'a> {
             args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
         let mut options = Options::default();
         options.connections = args.connections;
-        if let Some(threads) = args.inflate_threads {
-            options.inflate_threads = threads.into();
-        }
         options.timeout = args.timeout;
         options.retry_for = args.retry_for;
         options.keep_rejected = args.rejects.is_some();

@@ -24,7 +24,6 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod inflate;
 mod input;
 mod ledger;
 mod load;
