@@ -82,8 +82,13 @@ pub(super) fn decode(
 
 /// Copies a match byte by byte, since it may overlap itself; `*to` goes to `end`.
 pub(super) fn copy_match(output: &mut [u8], to: &mut usize, end: usize, distance: usize) {
-    for at in *to..end {
-        output[at] = output[at - distance];
+    if distance == 1 {
+        let byte = output[*to - 1];
+        output[*to..end].fill(byte);
+    } else {
+        for at in *to..end {
+            output[at] = output[at - distance];
+        }
     }
     *to = end;
 }
