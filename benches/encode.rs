@@ -4,7 +4,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use memc_core::{AppsEncoder, Encode, Record};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Encode, Record};
 use memc_testkit::{DEVICE_TYPES, Sample};
 
 /// So many that the processor cannot learn them by heart: 1,000 lines look a quarter faster than they are.

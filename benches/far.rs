@@ -7,7 +7,8 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Proxy, Sample, gzip};
 use rayon::ThreadPoolBuilder;
 

@@ -5,7 +5,7 @@
 //! its chunk and handing the empty batches round. "plain text" is the same without inflating.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use memc_core::{Encode, Input, Loader, Options, Record, Reject};
+use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
 use memc_testkit::{Sample, gzip};
 use rayon::ThreadPoolBuilder;
 
@@ -16,7 +16,7 @@ const LINES: usize = 50_000;
 struct Skip;
 
 impl Encode for Skip {
-    fn encode(&mut self, _line: &[u8], _record: &mut Record) -> Result<Option<usize>, Reject> {
+    fn encode(&mut self, _line: &[u8], _record: &mut Record) -> Result<Option<usize>, RejectReason> {
         Ok(None)
     }
 }

@@ -5,7 +5,8 @@
 //! dry run reads it back out of its batch, which a load does not do. Nothing is inflated and nothing is
 //! sent.
 
-use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Sample};
 use rayon::ThreadPoolBuilder;
 

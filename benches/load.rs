@@ -5,7 +5,8 @@
 //! overwritten. Each round connects anew, as a run of memc-load does.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Memcached, Sample, gzip};
 use rayon::ThreadPoolBuilder;
 

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use memc_core::AppsInstalled;
+use memc_core::apps::AppsInstalled;
 use memc_testkit::Sample;
 
 /// So many that the processor cannot learn them by heart: 1,000 lines look a quarter faster than they are.

@@ -6,7 +6,7 @@
 //! are overwritten.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use memc_core::{Encode, Input, Loader, Options, Record, Reject};
+use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
 use memc_testkit::{Memcached, Sample};
 
 const LINES: usize = 50_000;
@@ -16,10 +16,10 @@ const LINES: usize = 50_000;
 struct Split;
 
 impl Encode for Split {
-    fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, Reject> {
+    fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, RejectReason> {
         // A type of four letters, a tab, an id of 32 digits and a tab.
-        record.key.extend_from_slice(line.get(5..37).ok_or(Reject::Fields)?);
-        record.value.extend_from_slice(line.get(38..).ok_or(Reject::Fields)?);
+        record.key.extend_from_slice(line.get(5..37).ok_or(RejectReason::FieldCount)?);
+        record.value.extend_from_slice(line.get(38..).ok_or(RejectReason::FieldCount)?);
         Ok(Some(0))
     }
 }

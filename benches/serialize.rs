@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use memc_core::{AppsInstalled, UserApps, serialize};
+use memc_core::apps::{AppsInstalled, UserApps, serialize};
 use memc_testkit::Sample;
 use prost::Message;
 

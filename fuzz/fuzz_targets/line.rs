@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use memc_core::{Address, AppsEncoder, Encode, Event, Input, Loader, Options, QUOTED_REJECTS, Record};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Address, Encode, Event, Input, Loader, Options, QUOTED_REJECTS, Record};
 use memc_testkit::{DEVICE_TYPES, Model};
 
 fuzz_target!(|text: &[u8]| {
@@ -55,7 +56,7 @@ fn dry_run(text: &[u8]) {
         [Input::reader("text", Cursor::new(text.to_vec()))],
         |record| insert(&mut shown, record.server, record.key, record.value),
         |event| {
-            if let Event::FileFinished(file) = event {
+            if let Event::InputFinished(file) = event {
                 files.push(file);
             }
             Ok(())
@@ -66,7 +67,7 @@ fn dry_run(text: &[u8]) {
     shown.dropped = counts.dropped;
     shown.rejected = counts.rejected.iter().map(|(reason, count)| (reason.name(), *count)).collect();
     assert_eq!(shown, model(text));
-    assert_eq!(counts.bytes_plain, text.len() as u64);
+    assert_eq!(counts.bytes_decompressed, text.len() as u64);
 
     let mut lines = 0;
     let mut expected = Vec::new();

@@ -1,25 +1,10 @@
 //! `memc-load`: finds the logs, has memc-core load them, renames each when it is done.
 
 mod args;
-mod events;
-mod files;
 mod follow;
-mod held;
-mod job;
-mod late;
-mod lock;
-mod logger;
-mod manual;
-mod messages;
-mod metrics;
-mod outputs;
-mod progress;
-mod rejects;
-mod report;
-mod self_test;
-mod signals;
-mod summary;
-mod watcher;
+mod inputs;
+mod output;
+mod run;
 
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -30,10 +15,13 @@ use jiff::Timestamp;
 use log::LevelFilter;
 use memc_core::Error;
 
-use crate::args::Args;
-use crate::job::Job;
-use crate::lock::FolderLocks;
-use crate::summary::{End, NOT_ALL_WELL, Summary};
+use crate::args::{Args, manual};
+use crate::inputs::find;
+use crate::inputs::lock::FolderLocks;
+use crate::output::{messages, progress, replace};
+use crate::run::job::Job;
+use crate::run::summary::{End, NOT_ALL_WELL, Summary};
+use crate::run::{self_test, signals};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
@@ -44,7 +32,7 @@ fn main() -> ExitCode {
     let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
     let mut summary = Summary::new();
     let result =
-        logger::start(args.log.as_deref(), level, &bar).and_then(|()| run(&args, &bar, &mut summary));
+        output::log::start(args.log.as_deref(), level, &bar).and_then(|()| run(&args, &bar, &mut summary));
     end(&args, &summary, result)
 }
 
@@ -59,7 +47,7 @@ fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
         log::info!("The self-check passed");
         return Ok(());
     }
-    outputs::check(args)?;
+    replace::check(args)?;
     let mut job = Job::new(args, bar)?;
     let (bell, rung) = mpsc::sync_channel(1);
     let (stop, ring) = (job.stop_handle(), bell.clone());
@@ -80,7 +68,7 @@ fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
 fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     let pattern = &job.args.pattern;
     let mut locks = FolderLocks::default();
-    let found = if job.args.dry { files::find(pattern)? } else { locks.find(pattern)? };
+    let found = if job.args.dry { find::find(pattern)? } else { locks.find(pattern)? };
     summary.owns_folders = true;
     messages::others(&found.others);
     summary.files = found.logs;
@@ -98,13 +86,13 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let is_due = summary.owns_folders && !(args.follow && result.is_ok());
     let error = result.err();
     if let Some(error) = &error
-        && !matches!(error.downcast_ref(), Some(Error::Requested))
+        && !matches!(error.downcast_ref(), Some(Error::Cancelled))
     {
         complain(args, error);
     }
     let error = error.map(|error| format!("{error:#}"));
     let end = End { at: Timestamp::now(), exit_code, error };
-    if is_due && let Err(error) = outputs::write(args, summary, &end) {
+    if is_due && let Err(error) = replace::write(args, summary, &end) {
         match exit_code {
             // It has been told why; often it is for the same reason.
             1 => log::warn!("{error:#}"),

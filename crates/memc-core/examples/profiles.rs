@@ -4,22 +4,22 @@
 
 use std::error::Error;
 
-use memc_core::{Encode, Input, Loader, Options, Record, Reject};
+use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
 
 /// The profile without its id is the value, as it stands in the file.
 #[derive(Clone)]
 struct Profiles;
 
 impl Encode for Profiles {
-    fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, Reject> {
+    fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, RejectReason> {
         let line = line.trim_ascii();
         if line.is_empty() {
             return Ok(None);
         }
-        let comma = line.iter().position(|&byte| byte == b',').ok_or(Reject::Fields)?;
+        let comma = line.iter().position(|&byte| byte == b',').ok_or(RejectReason::FieldCount)?;
         let (id, profile) = (&line[..comma], &line[comma + 1..]);
         if id.is_empty() || !id.iter().all(u8::is_ascii_digit) {
-            return Err(Reject::Other("id"));
+            return Err(RejectReason::Other("id"));
         }
         record.key.extend_from_slice(b"user:");
         record.key.extend_from_slice(id);

@@ -7,7 +7,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use memc_core::{AppsEncoder, Event, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Event, Input, Loader, Options};
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,8 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let inputs: Vec<_> = files.iter().map(Input::path).collect();
         let result = loader.load(inputs, |event| {
             match event {
-                Event::FileStarted(name) => println!("{name}"),
-                Event::FileFinished(file) => println!("{}: {} records", file.name, file.counts.loaded),
+                Event::InputStarted(name) => println!("{name}"),
+                Event::InputFinished(file) => println!("{}: {} records", file.name, file.counts.loaded),
                 _ => {}
             }
             Ok(())

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use memc_core::UserApps;
+use memc_core::apps::UserApps;
 use prost::Message;
 use r2d2_memcache::MemcacheConnectionManager;
 use r2d2_memcache::r2d2::Pool;

@@ -8,7 +8,8 @@ use std::error::Error;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use memc_core::{AppsEncoder, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Input, Loader, Options};
 
 #[expect(clippy::print_stdout, reason = "an example shows what it did")]
 fn main() -> Result<(), Box<dyn Error>> {

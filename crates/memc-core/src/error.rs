@@ -10,7 +10,8 @@ use std::time::Duration;
 /// ```
 /// use std::io;
 ///
-/// use memc_core::{AppsEncoder, Error, Input, Loader, Options};
+/// use memc_core::apps::AppsEncoder;
+/// use memc_core::{Error, Input, Loader, Options};
 ///
 /// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
 /// let stopped = loader.dry_run([Input::path("/not/there.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
@@ -51,9 +52,9 @@ pub enum Error {
         /// The server's address.
         address: String,
     },
-    /// The caller has asked for it with [`Stop`](crate::Stop).
+    /// The caller has asked for it with [`StopHandle`](crate::StopHandle).
     #[error("stopped on request")]
-    Requested,
+    Cancelled,
     /// The caller's own handling of an [`Event`](crate::Event) failed.
     #[error("the caller cannot go on with the load")]
     Caller {

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use crate::connection::{Answer, AnswerReader};
-use crate::cut::{Cutter, Piece, Text};
-use crate::recycle::Reuse;
+use crate::buffers::Reusable;
+use crate::read::lines::{Cutter, Piece, Text};
+use crate::wire::connection::{Answer, AnswerReader};
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
 ///

@@ -6,53 +6,37 @@
 //! | --- | --- |
 //! | loading, and a trial without servers | [`Loader::load`], [`Loader::dry_run`] |
 //! | where lines come from | [`Input::path`], [`Input::reader`] |
-//! | lines of your own | [`Encode`]; that of the apps log is [`AppsEncoder`] |
+//! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
 //! | connections, patience, memory | [`Options`] |
-//! | what is told meanwhile | [`Event`], [`Progress`] |
-//! | what it came to | [`RunReport`], [`FileReport`], [`Reject`] |
-//! | what stops it | [`Stopped`], [`Error`], [`Stop`] |
+//! | what is told meanwhile | [`Event`], [`ProgressHandle`] |
+//! | what it came to | [`RunReport`], [`InputReport`], [`RejectReason`] |
+//! | what stops it | [`LoadError`], [`Error`], [`StopHandle`] |
 
-mod address;
-mod backoff;
-mod batch;
-mod chunks;
-mod connection;
-mod cut;
+pub mod apps;
+mod buffers;
 mod encode;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod input;
-mod ledger;
 mod load;
 mod options;
-mod parse;
-mod pass;
-mod pool;
-mod progress;
-mod recycle;
-mod reject;
+mod order;
+mod read;
 mod report;
-mod sender;
-mod serialize;
-mod server;
-mod stats;
-mod stream;
-mod turns;
-mod worker;
+mod send;
+mod stop;
+mod wire;
 
-pub use address::Address;
-pub use encode::{AppsEncoder, Encode, Record};
+pub use encode::{Encode, Record};
 pub use error::{AddressError, Error};
-pub use input::Input;
-pub use load::{DryRecord, EventResult, Loader};
-pub use options::{Options, Stop};
-pub use parse::AppsInstalled;
-pub use progress::Progress;
-pub use reject::Reject;
-pub use report::{
-    Counts, Event, FileReport, QUOTED_REJECTS, RejectedLine, RejectedLines, RunReport, ServerReport, Stopped,
-};
-pub use serialize::{UserApps, serialize};
+pub use load::{DryRecord, Loader};
+pub use options::Options;
+pub use read::input::Input;
+pub use report::event::{Event, EventResult};
+pub use report::progress::ProgressHandle;
+pub use report::reject::{QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
+pub use report::{Counts, InputReport, LoadError, RunReport, ServerReport};
+pub use stop::StopHandle;
+pub use wire::address::Address;

@@ -1,6 +1,7 @@
 //! The servers hold, byte for byte, what a loader of one line after the other would leave.
 
-use memc_core::{AppsEncoder, Event, Loader, Options, Reject};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Event, Loader, Options, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample, gzip};
 
 use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
@@ -22,7 +23,7 @@ fn assert_equivalent(threads: usize, chunk_bytes: usize, connections: u32) -> Re
     let loader = servers.loader(options)?;
     let report = pool.install(|| {
         loader.load(inputs, |event| {
-            if let Event::FileFinished(file) = event {
+            if let Event::InputFinished(file) = event {
                 finished.push(file);
             }
             Ok(())
@@ -113,14 +114,14 @@ fn a_value_over_the_item_size_is_refused_and_counted() -> Result {
     );
     let mut rejected_lines = Vec::new();
     let report = servers.loader(small_chunks(100))?.load([input("large", text)], |event| {
-        if let Event::FileFinished(file) = event {
+        if let Event::InputFinished(file) = event {
             rejected_lines = file.rejected_lines;
         }
         Ok(())
     })?;
     assert_eq!((report.counts.loaded, report.counts.rejected_total()), (3, 1));
-    assert_eq!(report.counts.rejected[&Reject::Server], 1);
-    assert_eq!((rejected_lines[0].line, rejected_lines[0].reason), (3, Reject::Server));
+    assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 1);
+    assert_eq!((rejected_lines[0].line, rejected_lines[0].reason), (3, RejectReason::ServerRefused));
     let address = servers.0[0].address();
     let text = format!("SERVER_ERROR object too large for cache: idfa:large of {address}");
     assert_eq!(rejected_lines[0].text, text);
@@ -140,7 +141,7 @@ fn refused_sets_do_not_disturb_the_order_of_the_others() -> Result {
         text += &format!("idfa\tkey{}\t{number}\t0\t{apps}\n", number % 7);
     }
     let report = servers.loader(small_chunks(100))?.load([input("refused", text.clone())], ignore)?;
-    assert_eq!(report.counts.rejected[&Reject::Server], 4);
+    assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 4);
     let mut model = Model::new();
     // What is refused leaves nothing under its key, as it would one by one; here a later line follows.
     text.lines().filter(|line| line.len() < 1000).for_each(|line| model.load(line.as_bytes()));
@@ -156,7 +157,7 @@ fn a_flood_of_refusals_blocks_nobody() -> Result {
     let text: String = (0..100_000).map(line).collect();
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
     let report = loader.load([input("flood", text)], ignore)?;
-    let refused = report.counts.rejected[&Reject::Server];
+    let refused = report.counts.rejected[&RejectReason::ServerRefused];
     assert!(refused > 10_000, "{refused}");
     assert_eq!(report.counts.loaded + refused, 100_000);
     assert_eq!(server.stat("curr_items")?, report.counts.loaded);
@@ -183,13 +184,13 @@ fn unix_sockets_and_ipv6_are_addresses_too() -> Result {
 fn nothing_to_load_is_done_at_once() -> Result {
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], Options::default());
     let report = loader.load([], ignore)?;
-    assert_eq!((report.files, report.counts.loaded), (0, 0));
+    assert_eq!((report.inputs, report.counts.loaded), (0, 0));
     let mut events = Vec::new();
     let empty = [input("empty", ""), input("blank", "\n \n"), input("gzip", gzip(b"")?)];
     let report = loader.load(empty, |event| {
         events.push(event);
         Ok(())
     })?;
-    assert_eq!((report.files, report.counts.lines, events.len()), (3, 2, 6));
+    assert_eq!((report.inputs, report.counts.lines, events.len()), (3, 2, 6));
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use memc_core::{AppsEncoder, Error, Event, Input, Loader, Options, Reject, RunReport, ServerReport};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Error, Event, Input, Loader, Options, RejectReason, RunReport, ServerReport};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
 use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
@@ -43,7 +44,7 @@ impl Outcome {
 
 impl Setup {
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self { servers: Servers::start(&[])?, all: Model::new(), loads: 0, timeout: patient().timeout })
+        Ok(Self { servers: Servers::start(&[])?, all: Model::new(), loads: 0, timeout: patient().io_timeout })
     }
 
     /// A proxy with faults for the connections of one load.
@@ -65,9 +66,9 @@ impl Setup {
         files.texts.iter().for_each(|text| self.all.load(text));
         let proxy = self.proxy(faults.to_vec())?;
         let mut options = patient();
-        options.timeout = self.timeout;
+        options.io_timeout = self.timeout;
         let report = self.loader(&proxy, options)?.load(files.inputs(), |event| {
-            if let Event::FileFinished(file) = event {
+            if let Event::InputFinished(file) = event {
                 files.check_stored(&self.servers, file.index)?;
             }
             Ok(())
@@ -201,7 +202,7 @@ fn values<'a>(
 /// Several batches to each server are in flight, and no fault is given up.
 pub(crate) fn patient() -> Options {
     let mut options = small_chunks(3000);
-    options.retry_for = Duration::from_secs(20);
+    options.retry_timeout = Duration::from_secs(20);
     options
 }
 
@@ -316,10 +317,10 @@ fn garbage_for_ever_is_given_up_and_told() -> Result {
     let proxy = setup.proxy(std::iter::repeat(garbage))?;
     let started = Instant::now();
     let mut options = patient();
-    options.timeout = SHORT_TIMEOUT;
-    options.retry_for = Duration::from_millis(400);
+    options.io_timeout = SHORT_TIMEOUT;
+    options.retry_timeout = Duration::from_millis(400);
     let stopped = setup.loader(&proxy, options)?.load(Files::new(0)?.inputs(), |event| match event {
-        Event::FileFinished(file) => Err(file.name.into()),
+        Event::InputFinished(file) => Err(file.name.into()),
         _ => Ok(()),
     });
     let stopped = stopped.err().ok_or("it must stop")?;
@@ -382,7 +383,7 @@ fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
         options.chunk_bytes = 100;
         let report = loader(&servers, &proxy, options)?.load([input("refused", text)], ignore)?;
         assert_eq!(report.counts.loaded, 87, "{faults:?}");
-        assert_eq!(report.counts.rejected[&Reject::Server], 3, "{faults:?}");
+        assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 3, "{faults:?}");
         Ok((proxy.sent(), proxy.answered(), report.servers[BEHIND].retries))
     };
     let (sent, answered, _) = load(Vec::new())?;

@@ -2,7 +2,8 @@
 
 use std::sync::Mutex;
 
-use memc_core::{AppsEncoder, Event, Loader, Options, Reject};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Event, Loader, Options, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -22,14 +23,14 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     }
     let servers = Mutex::new(Servers::start(&[])?);
     let mut options = small_chunks(3000);
-    options.retry_for = std::time::Duration::from_secs(20);
+    options.retry_timeout = std::time::Duration::from_secs(20);
     options.max_bytes_in_flight = 100_000;
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
     let address = servers.lock().map_err(|_| "poisoned")?.0[1].address();
     let (mut finished, mut finished_before) = (Vec::new(), None);
     let report = loader.load(inputs, |event| {
         match event {
-            Event::FileFinished(file) => {
+            Event::InputFinished(file) => {
                 finished.push(file.index);
                 if file.index == 3 {
                     let mut servers = servers.lock().map_err(|_| "poisoned")?;
@@ -46,7 +47,7 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
         Ok(())
     })?;
     assert_eq!(finished, (0..20).collect::<Vec<_>>());
-    assert_eq!(report.files, 20);
+    assert_eq!(report.inputs, 20);
     let progress = loader.progress_handle();
     assert_eq!((progress.bytes_in(), progress.records()), (report.bytes_in, report.counts.loaded));
     assert!(report.servers[1].retries > 0);
@@ -67,7 +68,7 @@ fn an_input_that_can_be_read_only_once_cannot_be_begun_anew() -> Result {
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
     let inputs = (0..1000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(300)));
     let stopped = loader.load(inputs, |event| {
-        if let Event::FileFinished(file) = event
+        if let Event::InputFinished(file) = event
             && file.index == 3
         {
             let mut servers = servers.lock().map_err(|_| "poisoned")?;
@@ -87,7 +88,7 @@ fn a_server_that_is_gone_at_the_end_is_told() -> Result {
     let servers = Mutex::new(Servers::start(&[])?);
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
     let report = loader.load([input("file", Sample::new(5).text(2000))], |event| {
-        if let Event::FileFinished(_) = event {
+        if let Event::InputFinished(_) = event {
             let mut servers = servers.lock().map_err(|_| "poisoned")?;
             servers.0[1].kill()?;
             servers.0[2].kill()?;
@@ -118,7 +119,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
             }
             Ok(())
         })?;
-        assert_eq!((report.files, &restarted[..]), (1, expected));
+        assert_eq!((report.inputs, &restarted[..]), (1, expected));
         assert!(report.servers.iter().all(|server| !server.gone));
         Ok(())
     };
@@ -147,11 +148,11 @@ fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> 
             }
             Ok(())
         })?;
-        assert_eq!((report.files, &restarted[..]), (1, expected));
+        assert_eq!((report.inputs, &restarted[..]), (1, expected));
         for server in &report.servers {
             assert!(!server.gone && server.memory_limit_bytes == 2 << 20, "{server:?}");
         }
-        Ok(report.servers.iter().map(|server| server.thrown_away).sum())
+        Ok(report.servers.iter().map(|server| server.evictions).sum())
     };
     assert_eq!(load(&[])?, server.stat("evictions")?, "not once for each type");
     server.kill()?;
@@ -172,9 +173,9 @@ fn a_full_server_is_told_also_when_another_one_fails() -> Result {
     let stopped = loader.load([input("flood", flood), input("last", "gaid\tkey\t1\t2\t1\n")], ignore);
     let stopped = stopped.err().ok_or("it must stop")?;
     assert!(matches!(stopped.error, memc_core::Error::Server { .. }));
-    assert_eq!(stopped.report.files, 1);
-    assert_eq!(stopped.report.servers[0].thrown_away, full.stat("evictions")?);
-    assert!(stopped.report.servers[0].thrown_away > 1000);
+    assert_eq!(stopped.report.inputs, 1);
+    assert_eq!(stopped.report.servers[0].evictions, full.stat("evictions")?);
+    assert!(stopped.report.servers[0].evictions > 1000);
     Ok(())
 }
 
@@ -186,14 +187,14 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
     let report = loader.load([input("flood", text.clone())], ignore)?;
     assert_eq!(report.counts.loaded, 60_000);
-    let thrown_away = server.stat("evictions")?;
-    assert!(thrown_away > 1000, "{thrown_away}");
-    assert_eq!(report.servers[0].thrown_away, thrown_away);
+    let evictions = server.stat("evictions")?;
+    assert!(evictions > 1000, "{evictions}");
+    assert_eq!(report.servers[0].evictions, evictions);
     assert_eq!(report.servers[0].memory_limit_bytes, 2 << 20);
 
     // What was thrown away before the run is not its fault.
     let report = loader.load([input("few", "idfa\tkey1\t1\t2\t1\n")], ignore)?;
-    assert!(report.servers[0].thrown_away <= 1);
+    assert!(report.servers[0].evictions <= 1);
     Ok(())
 }
 
@@ -212,7 +213,7 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
         "no end".to_owned(),
     ];
     let mut options = small_chunks(10);
-    options.keep_rejected = true;
+    options.report_rejected = true;
     options.max_line_bytes = 2_500_000;
     let mut told = Vec::new();
     let text = lines.join("\n");
@@ -224,12 +225,12 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
         Ok(())
     })?;
     let expected = [
-        (2, Reject::Fields),
-        (4, Reject::Server),
-        (5, Reject::Fields),
-        (6, Reject::Key),
-        (7, Reject::Fields),
-        (8, Reject::Fields),
+        (2, RejectReason::FieldCount),
+        (4, RejectReason::ServerRefused),
+        (5, RejectReason::FieldCount),
+        (6, RejectReason::InvalidKey),
+        (7, RejectReason::FieldCount),
+        (8, RejectReason::FieldCount),
     ]
     .map(|(line, reason)| (line, reason, lines[usize::try_from(line - 1).unwrap_or(0)].clone().into_bytes()));
     assert_eq!(told.len() as u64, report.counts.rejected_total());

@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Cursor};
 
-use memc_core::{Address, AppsEncoder, Counts, Event, Input, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Address, Counts, Event, Input, Loader, Options};
 use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -61,7 +62,7 @@ impl Servers {
 fn small_chunks(chunk_bytes: usize) -> Options {
     let mut options = Options::default();
     options.chunk_bytes = chunk_bytes;
-    options.retry_for = std::time::Duration::from_millis(500);
+    options.retry_timeout = std::time::Duration::from_millis(500);
     options
 }
 

@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use memc_core::{AppsEncoder, Error, Event, Input, Loader};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Error, Event, Input, Loader};
 use memc_testkit::{Fault, Memcached, Model, Proxy, Sample};
 
 use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, patient};
@@ -27,14 +28,14 @@ fn a_server_that_goes_down_for_ever_stops_the_load_behind_the_finished_files() -
     let mut setup = Setup::start()?;
     let proxy = setup.proxy([])?;
     let mut options = patient();
-    options.retry_for = Duration::from_millis(600);
+    options.retry_timeout = Duration::from_millis(600);
     options.max_bytes_in_flight = 50_000;
     let loader = setup.loader(&proxy, options)?;
     let texts = |seed| Sample::new(seed).text(200);
     let inputs = (0..1_000_000).map(|seed| input(&seed.to_string(), texts(seed)));
     let (mut finished, mut killed_at) = (Vec::new(), None);
     let stopped = loader.load(inputs, |event| {
-        if let Event::FileFinished(file) = event {
+        if let Event::InputFinished(file) = event {
             finished.push(file.index);
             if file.index == 5 {
                 killed_at = Some(Instant::now());
@@ -49,7 +50,7 @@ fn a_server_that_goes_down_for_ever_stops_the_load_behind_the_finished_files() -
     assert_eq!((address, stopped.report.servers[BEHIND].retries), (&proxy.address(), *retries));
     assert!(*elapsed >= Duration::from_millis(600) && took < Duration::from_secs(3), "{elapsed:?} {took:?}");
 
-    assert_eq!(finished, (0..stopped.report.files).collect::<Vec<_>>(), "each once, and in order");
+    assert_eq!(finished, (0..stopped.report.inputs).collect::<Vec<_>>(), "each once, and in order");
     let unfinished = stopped.report.unfinished.as_ref().ok_or("a file in work")?;
     assert_eq!(unfinished.index, finished.len(), "none is told after the one that was in work");
     let mut model = Model::new();
@@ -67,8 +68,8 @@ fn a_server_that_accepts_and_never_acknowledges_stops_the_load() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy(std::iter::repeat(Fault::StallSent(30)))?;
     let mut options = patient();
-    options.timeout = Duration::from_millis(100);
-    options.retry_for = Duration::from_millis(500);
+    options.io_timeout = Duration::from_millis(100);
+    options.retry_timeout = Duration::from_millis(500);
     let started = Instant::now();
     let text = Sample::new(1).text(100);
     let stopped = setup.loader(&proxy, options)?.load([input("file", text)], ignore);
@@ -94,7 +95,7 @@ fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(middle - 80), 10))?;
     let mut options = patient();
-    options.retry_for = Duration::from_millis(150);
+    options.retry_timeout = Duration::from_millis(150);
     let report = setup.loader(&proxy, options)?.load([input("file", text)], ignore)?;
     assert!(report.duration > Duration::from_millis(150), "{:?}", report.duration);
     assert!(report.servers[BEHIND].retries >= 5, "{}", report.servers[BEHIND].retries);
@@ -112,7 +113,7 @@ fn sets_of_a_connection_that_was_given_up_do_not_arrive_late() -> Result {
     let mut model = Model::new();
     model.load(text.as_bytes());
     let mut options = patient();
-    options.timeout = SHORT_TIMEOUT;
+    options.io_timeout = SHORT_TIMEOUT;
     options.max_bytes_in_flight = 50_000;
     let report = setup.loader(&proxy, options)?.load([input("file", text)], ignore)?;
     assert!(report.servers[BEHIND].retries > 0);
@@ -134,11 +135,11 @@ fn a_server_that_freezes_and_goes_on_ends_with_the_last_values() -> Result {
     let freeze = format!("kill -STOP {pid} && sleep 1 && kill -CONT {pid}");
     let mut freezing = None;
     let mut options = patient();
-    options.timeout = SHORT_TIMEOUT;
+    options.io_timeout = SHORT_TIMEOUT;
     options.max_bytes_in_flight = 50_000;
     let inputs: Vec<_> = texts.iter().map(|text| input("file", text.as_str())).collect();
     let report = setup.servers.loader(options)?.load(inputs, |event| {
-        if let Event::FileFinished(file) = event
+        if let Event::InputFinished(file) = event
             && file.index == 10
         {
             freezing = Some(Command::new("sh").args(["-c", &freeze]).spawn()?);
@@ -163,7 +164,7 @@ fn sets_of_a_pass_that_was_broken_off_do_not_arrive_late() -> Result {
     let keeping = Proxy::start(&busy.address(), [Fault::Pass, keeping])?;
     let addresses = vec![slow.address().parse()?, keeping.address().parse()?];
     let mut options = patient();
-    options.timeout = Duration::from_millis(1000);
+    options.io_timeout = Duration::from_millis(1000);
     options.max_bytes_in_flight = 12_000;
     let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), addresses, options);
 
@@ -209,11 +210,11 @@ fn freeze(servers: &[Memcached]) -> Result {
 fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_gone() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
-    options.timeout = Duration::from_millis(1500);
-    options.retry_for = Duration::from_millis(1500);
+    options.io_timeout = Duration::from_millis(1500);
+    options.retry_timeout = Duration::from_millis(1500);
     let mut frozen_at = None;
     let report = setup.servers.loader(options)?.load([input("file", Sample::new(1).text(300))], |event| {
-        if let Event::FileFinished(_) = event {
+        if let Event::InputFinished(_) = event {
             freeze(&setup.servers.0[1..])?;
             frozen_at = Some(Instant::now());
         }
@@ -231,14 +232,14 @@ fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_gone(
 fn servers_that_hang_hold_up_a_stop_for_one_timeout() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
-    options.timeout = Duration::from_millis(2000);
+    options.io_timeout = Duration::from_millis(2000);
     options.max_bytes_in_flight = 50_000;
     let loader = setup.servers.loader(options)?;
     let stop = loader.stop_handle();
     let inputs = (0..1_000_000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(100)));
     let mut stopped_at = None;
     let stopped = loader.load(inputs, |event| {
-        if let Event::FileFinished(file) = event
+        if let Event::InputFinished(file) = event
             && file.index == 5
         {
             freeze(&setup.servers.0[1..3])?;

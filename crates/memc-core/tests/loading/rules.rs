@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use memc_core::{AppsEncoder, Event, Loader, Options};
+use memc_core::apps::AppsEncoder;
+use memc_core::{Event, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Model, Sample, gzip};
 use proptest::prelude::*;
 
@@ -115,7 +116,7 @@ fn rejected_lines_are_quoted_with_their_number() -> Result {
         [input("text", gzip(text.as_bytes())?)],
         |_| (),
         |event| {
-            if let Event::FileFinished(file) = event {
+            if let Event::InputFinished(file) = event {
                 quoted.extend(file.rejected_lines.into_iter().map(|it| (it.line, it.reason.name(), it.text)));
             }
             Ok(())

@@ -4,19 +4,20 @@ use std::error::Error as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use memc_core::{AppsEncoder, Loader, Stopped};
+use memc_core::apps::AppsEncoder;
+use memc_core::{LoadError, Loader};
 use memc_testkit::{Memcached, Sample};
 
 use crate::{Result, examples, ignore, input, small_chunks};
 
-fn load(address: &str) -> Result<std::result::Result<u64, Stopped>> {
+fn load(address: &str) -> Result<std::result::Result<u64, LoadError>> {
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], small_chunks(3000));
     let report = loader.load([input("file", Sample::new(1).text(2000))], ignore);
     Ok(report.map(|report| report.servers[0].records))
 }
 
 /// The whole chain of an error, and that it came at once: no retry mends these.
-fn at_once(started: Instant, stopped: Option<Stopped>) -> Result<String> {
+fn at_once(started: Instant, stopped: Option<LoadError>) -> Result<String> {
     let stopped = stopped.ok_or("it must stop")?;
     assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
     let source = stopped.source().map(ToString::to_string).unwrap_or_default();

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use memc_core::{AppsEncoder, DryRecord, Error, Event, Loader};
+use memc_core::apps::AppsEncoder;
+use memc_core::{DryRecord, Error, Event, Loader};
 use memc_testkit::{Model, Sample, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -20,7 +21,7 @@ fn a_broken_file_stops_the_load_behind_the_files_before_it() -> Result {
         [input("first", gzip(&texts[0])?), input("second", broken), input("third", gzip(&texts[2])?)];
     let mut finished = Vec::new();
     let stopped = servers.loader(small_chunks(3000))?.load(inputs, |event| {
-        if let Event::FileFinished(file) = event {
+        if let Event::InputFinished(file) = event {
             finished.push((file.index, file.counts.loaded));
         }
         Ok(())
@@ -29,7 +30,7 @@ fn a_broken_file_stops_the_load_behind_the_files_before_it() -> Result {
     assert_eq!(stopped.to_string(), "cannot read 'second'");
     assert!(matches!(&stopped.error, Error::Read { file, .. } if file == "second"));
     assert_eq!(finished, [(0, 2000)]);
-    assert_eq!(stopped.report.files, 1);
+    assert_eq!(stopped.report.inputs, 1);
     let unfinished = stopped.report.unfinished.as_ref().ok_or("a file in work")?;
     assert_eq!((unfinished.index, unfinished.name.as_str()), (1, "second"));
     let mut model = Model::new();
@@ -60,7 +61,7 @@ fn a_server_that_is_away_stops_the_load() -> Result {
     assert!(*retries > 2, "{retries}");
     assert_eq!(stopped.report.servers[2].retries, *retries);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    assert_eq!(events, [Event::FileStarted("file".to_owned())]);
+    assert_eq!(events, [Event::InputStarted("file".to_owned())]);
     Ok(())
 }
 
@@ -70,7 +71,7 @@ fn a_caller_that_fails_stops_the_load() -> Result {
     let inputs: Vec<_> = (0..20).map(|seed| input(&seed.to_string(), Sample::new(seed).text(500))).collect();
     let mut finished = 0;
     let stopped = servers.loader(small_chunks(3000))?.load(inputs, |event| {
-        if let Event::FileFinished(file) = event {
+        if let Event::InputFinished(file) = event {
             finished += 1;
             if file.index == 3 {
                 return Err("the folder is read-only".into());
@@ -83,7 +84,7 @@ fn a_caller_that_fails_stops_the_load() -> Result {
     assert_eq!(stopped.source().map(ToString::to_string).as_deref(), Some("the folder is read-only"));
     assert_eq!(finished, 4, "nothing is told after the failure");
     let (report, refused) = (&stopped.report, stopped.report.unfinished.as_ref());
-    assert_eq!((report.files, refused.map(|file| file.index)), (3, Some(3)), "what the caller took note of");
+    assert_eq!((report.inputs, refused.map(|file| file.index)), (3, Some(3)), "what the caller took note of");
     assert_eq!(report.counts.loaded + report.counts.rejected_total(), 3 * 500);
     Ok(())
 }
@@ -97,7 +98,7 @@ fn a_panic_in_an_encoder_is_passed_on() -> Result {
             &mut self,
             _: &[u8],
             _: &mut memc_core::Record,
-        ) -> std::result::Result<Option<usize>, memc_core::Reject> {
+        ) -> std::result::Result<Option<usize>, memc_core::RejectReason> {
             panic!("an encoder's own bug");
         }
     }
@@ -172,7 +173,7 @@ fn a_memcached_that_is_too_old_is_told() -> Result {
         }
     });
     let mut options = small_chunks(1000);
-    options.retry_for = Duration::from_secs(60);
+    options.retry_timeout = Duration::from_secs(60);
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
     let stopped = loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
     let source = stopped.source().map(ToString::to_string);
@@ -189,7 +190,7 @@ fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight() -> Result {
     let inputs = (0..1_000_000).map(|seed| input(&seed.to_string(), Sample::new(seed).text(100)));
     let mut finished = 0;
     let stopped = loader.load(inputs, |event| {
-        if let Event::FileFinished(file) = event {
+        if let Event::InputFinished(file) = event {
             finished = file.index + 1;
             if finished == 5 {
                 stop.request();
@@ -198,8 +199,8 @@ fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight() -> Result {
         Ok(())
     });
     let stopped = stopped.err().ok_or("it must stop")?;
-    assert!(matches!(stopped.error, Error::Requested));
-    assert_eq!(stopped.report.files, finished, "each finished file is told");
+    assert!(matches!(stopped.error, Error::Cancelled));
+    assert_eq!(stopped.report.inputs, finished, "each finished file is told");
     let unfinished = stopped.report.unfinished.as_ref().map_or(0, |file| file.counts.loaded);
     let stored: u64 = stopped.report.servers.iter().map(|server| server.records).sum();
     assert_eq!(stored, stopped.report.counts.loaded + unfinished, "nothing is left in flight");

@@ -83,7 +83,7 @@ fn check(compressed: &[u8], piece_bytes: usize, room_bytes: usize, what: &str) {
         Status::NeedsInput if other.status == Status::Corrupt => {}
         // Each has filled its room.
         Status::NeedsRoom => {
-            assert!(own.output.len() >= MAX_OUTPUT && other.output.len() == MAX_OUTPUT, "{what}")
+            assert!(own.output.len() >= MAX_OUTPUT && other.output.len() == MAX_OUTPUT, "{what}");
         }
         status => {
             assert_eq!(status, other.status, "{what}: {own:?}, {other:?}");

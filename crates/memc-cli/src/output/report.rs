@@ -1,0 +1,150 @@
+//! The report of `--report`: what a run came to, as JSON. `docs/report.md` describes it for its readers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use memc_core::{Counts, InputReport, ServerReport};
+use serde::Serialize;
+
+use crate::args::{Args, Route, VERSION};
+use crate::output::messages;
+use crate::run::summary::{End, Summary, is_acceptable};
+
+/// Goes up when a name in the report is taken away or changes its meaning, not when one is added.
+const SCHEMA_VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema_version: u32,
+    program_version: &'static str,
+    started_at: String,
+    ended_at: String,
+    duration_seconds: f64,
+    exit_code: u8,
+    error: Option<&'a str>,
+    dry: bool,
+    pattern: &'a str,
+    files_found: usize,
+    files_done: usize,
+    records_per_second: f64,
+    #[serde(flatten)]
+    counts: LineCounts,
+    bytes_in: u64,
+    files: Vec<File<'a>>,
+    unfinished_file: Option<File<'a>>,
+    servers: Vec<Server<'a>>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    duration_seconds: f64,
+    records_per_second: f64,
+    error_rate: Option<f64>,
+    error_rate_acceptable: bool,
+    #[serde(flatten)]
+    counts: LineCounts,
+    bytes_in: u64,
+}
+
+#[derive(Serialize)]
+struct LineCounts {
+    lines: u64,
+    records_loaded: u64,
+    lines_rejected: u64,
+    lines_rejected_by_reason: BTreeMap<&'static str, u64>,
+    app_ids_dropped: u64,
+    bytes_decompressed: u64,
+    bytes_sent: u64,
+}
+
+#[derive(Serialize)]
+struct Server<'a> {
+    device_type: &'a str,
+    address: &'a str,
+    records: u64,
+    batches: u64,
+    retries: u64,
+    evictions: u64,
+    memory_limit_bytes: Option<u64>,
+    gone_at_end: bool,
+    files_lost: Vec<String>,
+}
+
+/// The report of a run that has ended so.
+pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
+    let run = &summary.run;
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        program_version: VERSION,
+        started_at: time(summary.started),
+        ended_at: time(end.at),
+        duration_seconds: summary.duration(end).as_secs_f64(),
+        exit_code: end.exit_code,
+        error: end.error.as_deref(),
+        dry: args.dry,
+        pattern: &args.pattern,
+        files_found: summary.files.len(),
+        files_done: summary.done.len(),
+        records_per_second: messages::records_per_second(run.counts.loaded, run.duration),
+        counts: LineCounts::new(&run.counts),
+        bytes_in: run.bytes_in,
+        files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
+        unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
+        servers: args.routes.iter().zip(&run.servers).map(|it| Server::new(it, summary)).collect(),
+    };
+    // Numbers, texts and lists of them always become JSON.
+    let json = serde_json::to_string_pretty(&report).unwrap_or_default();
+    json + "\n"
+}
+
+impl<'a> File<'a> {
+    fn new(file: &'a InputReport, max_error_rate: f64) -> Self {
+        let rate = file.counts.error_rate();
+        Self {
+            name: &file.name,
+            duration_seconds: file.duration.as_secs_f64(),
+            records_per_second: messages::records_per_second(file.counts.loaded, file.duration),
+            error_rate: rate.is_finite().then_some(rate),
+            error_rate_acceptable: is_acceptable(&file.counts, max_error_rate),
+            counts: LineCounts::new(&file.counts),
+            bytes_in: file.bytes_in,
+        }
+    }
+}
+
+impl LineCounts {
+    fn new(counts: &Counts) -> Self {
+        Self {
+            lines: counts.lines,
+            records_loaded: counts.loaded,
+            lines_rejected: counts.rejected_total(),
+            lines_rejected_by_reason: counts.rejected.iter().map(|(it, &count)| (it.name(), count)).collect(),
+            app_ids_dropped: counts.dropped,
+            bytes_decompressed: counts.bytes_decompressed,
+            bytes_sent: counts.bytes_sent,
+        }
+    }
+}
+
+impl<'a> Server<'a> {
+    fn new((route, server): (&'a Route, &'a ServerReport), summary: &Summary) -> Self {
+        let (_, lost) = summary.lost_on(&server.address);
+        Self {
+            device_type: &route.device_type,
+            address: &server.address,
+            records: server.records,
+            batches: server.batches,
+            retries: server.retries,
+            evictions: server.evictions,
+            memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
+            gone_at_end: server.gone,
+            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
+        }
+    }
+}
+
+/// In UTC, with milliseconds.
+fn time(at: Timestamp) -> String {
+    format!("{at:.3}")
+}

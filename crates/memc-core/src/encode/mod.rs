@@ -1,0 +1,56 @@
+//! Encodes: what turns a line into a record, which other loaders implement, and the threads that call it.
+
+pub(crate) mod worker;
+
+use crate::RejectReason;
+
+/// The buffers for one record, reused from line to line.
+///
+/// To try an encoder, begin with `Record::default()`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The key under which the record is stored; the loader checks it against memcached's rules.
+    pub key: Vec<u8>,
+    /// The bytes to store.
+    pub value: Vec<u8>,
+    /// Parts of the line that were left out though the record is loaded (app ids that are no number);
+    /// they are only counted.
+    pub dropped: u32,
+}
+
+/// Turns one line of a log into the record to store and the server to store it on.
+///
+/// Each worker thread gets a clone, so an encoder may keep buffers in itself. It must not run rayon work
+/// of its own: while it waits for that, rayon may give its thread a later chunk, nested in this one, and
+/// the line it holds then waits for all of the later ones.
+///
+/// ```
+/// use memc_core::{Encode, Record, RejectReason};
+///
+/// /// `key=value` lines, all to the first server.
+/// #[derive(Clone)]
+/// struct Pairs;
+///
+/// impl Encode for Pairs {
+///     fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, RejectReason> {
+///         let at = line.iter().position(|&byte| byte == b'=').ok_or(RejectReason::FieldCount)?;
+///         record.key.extend_from_slice(&line[..at]);
+///         record.value.extend_from_slice(&line[at + 1..]);
+///         Ok(Some(0))
+///     }
+/// }
+/// ```
+pub trait Encode: Clone + Send + Sync {
+    /// Encodes `line`, which comes without its `\n` and is otherwise as it stands in the file.
+    ///
+    /// `record` comes empty. Returns the index of the server among those given to
+    /// [`Loader::new`](crate::Loader::new), or `None` for a line that is skipped and not counted, such as a
+    /// blank one.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the line is rejected. A server index out of range is rejected as
+    /// [`RejectReason::NoServer`], a key that memcached does not take as [`RejectReason::InvalidKey`].
+    fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, RejectReason>;
+}

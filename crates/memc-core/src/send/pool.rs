@@ -1,0 +1,83 @@
+//! The r2d2 pool of one server's record connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use r2d2_memcache::r2d2;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use crate::wire::connection::Connection;
+use crate::{Address, Options};
+
+/// How long the pool waits for an attempt. It must never give up first, since its error says nothing of the
+/// server; an attempt comes to an end by itself.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A connection as the pool hands it out: made, or the reason why it could not be.
+///
+/// A failed attempt counts as a connection here, a broken one. So the error reaches the caller at once and
+/// whole, and the pauses between attempts are the caller's; the pool's own way is to retry unseen and to
+/// turn the error into text.
+pub(crate) type Attempt = io::Result<Connection>;
+
+pub(crate) type Pool = r2d2::Pool<Manager>;
+pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
+
+/// Opens record connections for the pool.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    address: Address,
+    timeout: Duration,
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Attempt;
+    type Error = io::Error;
+
+    fn connect(&self) -> io::Result<Attempt> {
+        Ok(Connection::open(&self.address, self.timeout))
+    }
+
+    fn is_valid(&self, attempt: &mut Attempt) -> io::Result<()> {
+        match attempt {
+            Ok(connection) => connection.check(),
+            Err(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn has_broken(&self, attempt: &mut Attempt) -> bool {
+        attempt.as_ref().map_or(true, Connection::is_broken)
+    }
+}
+
+/// A pool of connections to `address`; nothing is connected before the first one is asked for.
+pub(crate) fn pool(address: &Address, options: &Options, threads: &Arc<ScheduledThreadPool>) -> Pool {
+    r2d2::Pool::builder()
+        .max_size(options.connections.max(1))
+        .min_idle(Some(0))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connection_timeout(FOREVER)
+        // Each connection is in use from its first batch to the last: a round trip at check-out tells nothing.
+        .test_on_check_out(false)
+        // The error comes to the caller with `get`, who logs it.
+        .error_handler(Box::new(r2d2::NopErrorHandler))
+        .thread_pool(Arc::clone(threads))
+        .build_unchecked(Manager { address: address.clone(), timeout: options.io_timeout })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_timeout_is_not_cut_short_by_the_pool() {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let options = Options { io_timeout: Duration::from_secs(365 * 24 * 60 * 60), ..Options::default() };
+        let pool = pool(&address, &options, &Arc::new(ScheduledThreadPool::new(1)));
+        assert!(pool.connection_timeout() > options.io_timeout);
+        let attempt = pool.get().expect("an attempt, though a failed one");
+        assert_eq!(attempt.as_ref().err().map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
+    }
+}

@@ -1,0 +1,36 @@
+//! How a load is stopped from outside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Asks a running load, from another thread or a signal handler, to come to an end soon.
+///
+/// No new chunk is begun, those in flight are finished, and the load returns
+/// [`Error::Cancelled`](crate::Error::Cancelled). A server that fails then is not tried again.
+///
+/// ```
+/// use memc_core::apps::AppsEncoder;
+/// use memc_core::{Error, Input, Loader, Options};
+///
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
+/// // Another thread would have it.
+/// loader.stop_handle().request();
+/// let stopped = loader.dry_run([Input::path("20170929000000.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
+/// assert!(matches!(stopped.error, Error::Cancelled));
+/// assert_eq!(stopped.report.inputs, 0);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle(Arc<AtomicBool>);
+
+impl StopHandle {
+    /// Asks for it; there is no way back.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been asked for.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,7 @@
+//! Speaks to memcached: addresses, sockets, connections, and the bytes of commands and answers.
+
+pub(crate) mod address;
+pub(crate) mod batch;
+pub(crate) mod connection;
+pub(crate) mod stats;
+pub(crate) mod stream;
