@@ -171,7 +171,7 @@ pub(crate) struct Args {
 
     /// Write what the run came to, however it ends, to this file as JSON
     ///
-    /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
+    /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
