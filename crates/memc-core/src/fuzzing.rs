@@ -32,7 +32,7 @@ pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::R
 /// The text of an input, up to its end or an error, by so many threads in segments of so many bytes.
 pub fn inflate(bytes: Vec<u8>, threads: usize, segment_bytes: usize) -> (Vec<u8>, Option<io::ErrorKind>) {
     let mut text = Vec::new();
-    let result = Plain::new(Box::new(Cursor::new(bytes)), threads, segment_bytes)
+    let result = Plain::new(Box::new(Cursor::new(bytes)), false, threads, segment_bytes)
         .and_then(|mut plain| plain.read_to_end(&mut text));
     (text, result.err().map(|error| error.kind()))
 }

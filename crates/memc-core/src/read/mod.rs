@@ -5,4 +5,5 @@ pub(crate) mod chunk;
 pub(crate) mod inflate;
 pub(crate) mod input;
 pub(crate) mod lines;
+pub(crate) mod magic;
 pub(crate) mod reader;
