@@ -7,6 +7,7 @@ use memc_core::{Counts, InputReport, ServerReport};
 use serde::Serialize;
 
 use crate::args::{Args, Route, VERSION};
+use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::run::summary::{End, Summary, is_acceptable};
 
@@ -139,7 +140,7 @@ impl<'a> Server<'a> {
             evictions: server.evictions,
             memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
             gone_at_end: server.gone,
-            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
+            files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
         }
     }
 }
