@@ -22,6 +22,10 @@ pub(crate) fn check<'a>(
     outputs: impl IntoIterator<Item = (&'a str, &'a Path)>,
     quarantine: Option<&Path>,
 ) -> Result<(), String> {
+    let mut outputs = outputs.into_iter().peekable();
+    if outputs.peek().is_none() && quarantine.is_none() {
+        return Ok(());
+    }
     // A pattern, or a folder, that cannot be read stops the run in its turn.
     let folders = find::folders_of_logs(pattern).unwrap_or_default();
     let folders: Vec<_> = folders.iter().filter_map(|folder| identity(folder.metadata().ok())).collect();

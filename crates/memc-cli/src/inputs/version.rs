@@ -46,9 +46,10 @@ impl Version {
         })
     }
 
-    /// Whether it is the same file with the same content after a rename, which is a change of its own.
+    /// Whether this can be the same content after a rename. That changes the time of change, and on an overlay file
+    /// system the inode too.
     pub(crate) fn is_same_content(&self, renamed: &Self) -> bool {
-        *self == Self { changed: self.changed, ..*renamed }
+        (self.bytes, self.modified) == (renamed.bytes, renamed.modified)
     }
 
     /// The size.

@@ -27,6 +27,7 @@ struct Report<'a> {
     pattern: &'a str,
     files_found: usize,
     files_done: usize,
+    files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
     counts: LineCounts,
@@ -87,6 +88,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         pattern: &args.pattern,
         files_found: summary.files.len(),
         files_done: summary.done.len(),
+        files_quarantined: summary.quarantined.iter().map(|path| shown(path).to_string()).collect(),
         records_per_second: messages::records_per_second(run.counts.loaded, run.duration),
         counts: LineCounts::new(&run.counts),
         bytes_in: run.bytes_in,

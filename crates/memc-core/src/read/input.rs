@@ -217,8 +217,11 @@ mod tests {
             let error = read(packed[..cut].to_vec()).err().map(|error| error.kind());
             assert_eq!(error, Some(io::ErrorKind::UnexpectedEof), "cut at {cut}");
         }
+        for junk in [&b"x"[..], b"\x1f\x8c", b"garbage", b"\0\0garbage, longer than a header"] {
+            let error = read([&packed[..], junk].concat()).err().map(|error| error.kind());
+            assert_eq!(error, Some(io::ErrorKind::InvalidInput), "{}", junk.escape_ascii());
+        }
         for (name, packed) in [
-            ("garbage behind", [&packed[..], b"garbage"].concat()),
             ("a member cut", [&packed[..], &packed[..12]].concat()),
             ("header only", packed[..10].to_vec()),
             ("wrong method", [&b"\x1f\x8b\x07"[..], &packed[3..]].concat()),

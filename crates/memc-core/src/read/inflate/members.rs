@@ -10,6 +10,7 @@ use super::ahead::Ahead;
 use super::decoder::{Decoder, Stop};
 use super::split::Split;
 use super::stretch::End;
+use crate::read::magic::GZIP_MAGIC;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,14 @@ impl<R: BufRead> Members<R> {
     fn read_header(&mut self) -> io::Result<Next> {
         if !skip_zeros(&mut self.input)? {
             return Ok(Next::End);
+        }
+        // The reader of headers would take anything short for a header that is cut.
+        let start = self.input.fill_buf()?;
+        if !GZIP_MAGIC.starts_with(&start[..start.len().min(GZIP_MAGIC.len())]) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "neither a gzip member nor zeros after a member",
+            ));
         }
         let may_be_split = self.input.begin_member();
         let mut header = GzDecoder::new(&mut self.input);
