@@ -235,7 +235,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes)?;
             let mut text = String::new();
-            Input::path(&path).open(1)?.read_to_string(&mut text)?;
+            Input::path(&path).open()?.read_to_string(&mut text)?;
             Ok::<_, io::Error>(text)
         };
         let compressed = gzip(b"text\n")?;
