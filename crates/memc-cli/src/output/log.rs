@@ -16,6 +16,7 @@ use log::{Level, Record};
 use serde_json::{Map, Value as Json};
 
 use crate::args::{Args, LogFormat};
+use crate::inputs::name::shown;
 use crate::output::progress::AboveBar;
 
 /// The log of this process. Clones are of the same log.
@@ -120,7 +121,7 @@ impl LogFile {
 
 fn open(path: &Path) -> Result<File> {
     let file = File::options().append(true).create(true).open(path);
-    file.with_context(|| format!("cannot open the log file '{}'", path.display()))
+    file.with_context(|| format!("cannot open the log file '{}'", shown(path)))
 }
 
 /// Writes to the file. A line that cannot be written is lost; standard error says so once.
@@ -133,7 +134,7 @@ impl Write for Log {
         {
             complain(format_args!(
                 "cannot write to the log file '{}': {error}; lines of the log are missing",
-                log.path.display()
+                shown(&log.path)
             ));
         }
         Ok(bytes.len())

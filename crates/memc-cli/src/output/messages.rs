@@ -9,11 +9,20 @@ use prost::Message;
 
 use crate::args::Route;
 use crate::inputs::find;
+use crate::inputs::name::shown;
 use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
 
 /// A list of files names at most this many; who follows a folder for months has done more of them.
 const MAX_NAMES: usize = 100;
+
+/// Logs that `--inflate-threads` was given, which an older version acted on.
+pub(crate) fn inflate_threads_ignored() {
+    log::warn!(
+        "--inflate-threads has no effect any more: one thread decompresses each file, because several on one gzip \
+         stream took up to 2.7 times the CPU time; to use more cores, load more files at once"
+    );
+}
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
@@ -53,7 +62,23 @@ pub(crate) fn file(file: &InputReport, max_error_rate: f64) {
 
 /// Logs that a file that is done has taken the place of an older one.
 pub(crate) fn replaced(older: &Path) {
-    log::warn!(file:% = older.display(); "{}: existed already and was replaced", older.display());
+    let older = shown(older);
+    log::warn!(file:% = older; "{older}: existed already and was replaced");
+}
+
+/// Logs that a log was not what was read when its turn came to be marked as done.
+pub(crate) fn changed(log: &Path) {
+    let log = shown(log);
+    log::warn!(file:% = log; "{log}: has changed while it was loaded: it is loaded again");
+}
+
+/// Logs that a broken log was moved to `path`, and that some of its records were stored before it was found to be.
+pub(crate) fn quarantined(log: &Path, path: &Path, reason: &str, stored: u64) {
+    let (log, path) = (shown(log), shown(path));
+    log::error!(
+        file:% = log;
+        "{log}: {reason}: moved to '{path}'; {stored} of its records are stored and stay, all later files overtake it"
+    );
 }
 
 /// Logs the first rejected lines of each reason, then how many there are.
@@ -126,9 +151,9 @@ fn lost(address: &str, summary: &Summary) {
     let names = match &names[..] {
         [] => return,
         [first, .., last] if files > MAX_NAMES => {
-            format!("{files} files, from {} to {}", first.display(), last.display())
+            format!("{files} files, from {} to {}", shown(first), shown(last))
         }
-        names => names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        names => names.iter().map(|path| shown(path).to_string()).collect::<Vec<_>>().join(", "),
     };
     log::error!(
         server = address;
@@ -217,6 +242,9 @@ pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
         summary.files.len(),
         pace(loaded, run.duration)
     );
+    if !summary.quarantined.is_empty() {
+        log::warn!("{} broken files are in quarantine", summary.quarantined.len());
+    }
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
@@ -228,7 +256,7 @@ pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
 /// Logs what matches and can be no log.
 pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
     for path in paths {
-        let path = path.display();
+        let path = shown(path);
         log::warn!(file:% = path; "{path}: not a regular file, so not a log: left alone");
     }
 }
@@ -238,26 +266,26 @@ pub(crate) fn waiting(pattern: &str, has_folder: bool) {
     if has_folder {
         log::info!("No file matches '{pattern}' yet: waiting for the first one");
     } else {
-        let folder = find::folder(Path::new(pattern)).display();
+        let folder = shown(find::folder(Path::new(pattern)));
         log::warn!("There is no folder '{folder}' yet: waiting for it, and for files that match '{pattern}'");
     }
 }
 
 /// Logs that a log is not complete, and why that is thought.
 pub(crate) fn held(log: &Path, why: &str) {
-    let log = log.display();
+    let log = shown(log);
     log::info!(file:% = log; "{log}: not complete ({why}): it and all later files wait until it is");
 }
 
 /// Logs that it still is not, after `time`, with this many `later` ones waiting.
 pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
-    let (log, time) = (log.display(), rounded(time));
+    let (log, time) = (shown(log), rounded(time));
     log::warn!(file:% = log; "{log}: not complete for {time}; {later} later files wait");
 }
 
 /// Logs that a log can only be loaded out of order.
 pub(crate) fn late(log: &Path, last: &Path) {
-    let (log, last) = (log.display(), last.display());
+    let (log, last) = (shown(log), shown(last));
     log::warn!(file:% = log; "{log}: came after {last} was done: where both have a key, the older record stays");
 }
 

@@ -35,6 +35,11 @@ pub(crate) fn text(args: &Args, totals: &Totals) -> String {
     rounds(&mut text, totals);
     let counts = &totals.counts;
     text.counter("files_done_total", "Files that are done.", totals.files);
+    text.counter(
+        "files_quarantined_total",
+        "Broken files that were moved out of the way.",
+        totals.files_quarantined,
+    );
     text.counter("lines_total", "Lines of the files that are done.", counts.lines);
     text.counter("records_loaded_total", "Records of these files that servers acknowledged.", counts.loaded);
     let mut rejected = BTreeMap::from(REASONS.map(|reason| (reason.name().to_owned(), 0)));

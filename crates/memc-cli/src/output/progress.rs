@@ -69,17 +69,18 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Shows a load of these files.
+    /// Shows a load of these files, which are the last ones of `total`.
     pub(crate) fn start(
         bar: &ProgressBar,
         service: &Service,
         progress: ProgressHandle,
         files: &[PathBuf],
+        total: usize,
     ) -> Result<Self> {
         let mut shown = Self {
             bar: bar.clone(),
             service: service.clone(),
-            files: files.len(),
+            files: total,
             file: String::new(),
             away: BTreeSet::new(),
             waits: Arc::default(),

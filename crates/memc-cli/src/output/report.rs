@@ -1,4 +1,4 @@
-//! The report of `--report`: the summary of a run as JSON. `docs/report.md` describes it for its readers.
+//! The report of `--report`: the outcome of a run as JSON. `docs/monitoring.md` describes it for its readers.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use memc_core::{Counts, InputReport};
 use serde::Serialize;
 
 use crate::args::{Args, VERSION};
+use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::run::servers;
 use crate::run::summary::{End, Summary, is_acceptable};
@@ -27,6 +28,7 @@ struct Report<'a> {
     pattern: &'a str,
     files_found: usize,
     files_done: usize,
+    files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
     counts: LineCounts,
@@ -68,8 +70,8 @@ struct Server {
     retries: u64,
     evictions: u64,
     memory_limit_bytes: Option<u64>,
-    restarted: bool,
-    unreachable: bool,
+    restarted_at_end: bool,
+    unreachable_at_end: bool,
     records_in_flight: u64,
     records_read_back: u64,
     records_set_again: u64,
@@ -91,6 +93,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         pattern: &args.pattern,
         files_found: summary.files.len(),
         files_done: summary.done.len(),
+        files_quarantined: summary.quarantined.iter().map(|path| shown(path).to_string()).collect(),
         records_per_second: messages::records_per_second(run.counts.loaded, run.duration),
         counts: LineCounts::new(&run.counts),
         bytes_in: run.bytes_in,
@@ -144,12 +147,12 @@ impl Server {
             retries: report.retries,
             evictions: report.evictions,
             memory_limit_bytes: report.memory_limit_bytes,
-            restarted: report.restarted,
-            unreachable: report.unreachable,
+            restarted_at_end: report.restarted,
+            unreachable_at_end: report.unreachable,
             records_in_flight: report.records_in_flight,
             records_read_back: report.records_read_back,
             records_set_again: report.records_set_again,
-            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
+            files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
             address: server.address,
         })
     }

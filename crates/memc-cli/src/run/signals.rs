@@ -19,8 +19,7 @@ pub(crate) struct Taken(Signals);
 
 /// Takes the signals over; they wait until they are watched.
 pub(crate) fn take() -> Result<Taken> {
-    // With SIGXFSZ taken over, a limit on the size of files is an error of the write, as a full disk is.
-    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ]).map(Taken).context("cannot watch for signals")
+    Signals::new([SIGINT, SIGTERM, SIGHUP]).map(Taken).context("cannot watch for signals")
 }
 
 /// Watches for signals from its start to the end of the process.
@@ -54,7 +53,6 @@ impl Watch {
             let mut at = None;
             for signal in signals.forever() {
                 match signal {
-                    SIGXFSZ => {}
                     // The other thread lives as long as this one.
                     SIGHUP => asked.send(signal).unwrap_or_default(),
                     _ if received.set(signal).is_ok() => {
@@ -82,6 +80,12 @@ impl Watch {
     pub(crate) fn exit_code(&self) -> Option<u8> {
         self.first.get().copied().map(exit_code)
     }
+}
+
+/// Has a write over the limit on the size of files (`ulimit -f`) fail as on a full disk, instead of end the process.
+pub(crate) fn survive_file_size_limit() {
+    // Caught, the signal does nothing. That this fails is not to be expected, and no reason to load nothing.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// What a shell reports of a process that a signal has ended.

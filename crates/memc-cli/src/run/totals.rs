@@ -14,7 +14,9 @@ pub(crate) struct Totals {
     pub(crate) rounds: BTreeMap<u8, u64>,
     /// Files that are done.
     pub(crate) files: u64,
-    /// Their counts.
+    /// Broken files that were set aside.
+    pub(crate) files_quarantined: u64,
+    /// The counts of the files that are done.
     pub(crate) counts: Counts,
     /// Bytes read from them.
     pub(crate) bytes_in: u64,
@@ -80,6 +82,7 @@ impl Totals {
             started,
             rounds: BTreeMap::new(),
             files: 0,
+            files_quarantined: 0,
             counts: Counts::default(),
             bytes_in: 0,
             servers: BTreeMap::new(),

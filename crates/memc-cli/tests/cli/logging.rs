@@ -155,13 +155,3 @@ fn a_quiet_log_has_warnings_and_errors_only() -> Result<()> {
     run.ensure(run.log_of("I")?.is_empty() && run.log_of("D")?.is_empty(), "expected no more")?;
     run.ensure(run.log_of("W")?.len() == 2 && run.log_of("E")?.len() == 1, "expected no less")
 }
-
-#[test]
-fn a_line_end_in_a_file_name_does_not_forge_a_log_line() -> Result<()> {
-    let work = Workdir::new()?;
-    work.gzip("1\n[2017.09.29 12:39:52] E forged.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
-    let run = work.load(&[])?;
-    run.exits(0)?;
-    run.ensure(run.log_of("E")?.is_empty(), "expected no error")?;
-    run.ensure(run.log()?[1].ends_with(r"/1\n[2017.09.29 12:39:52] E forged.tsv.gz"), "expected it escaped")
-}

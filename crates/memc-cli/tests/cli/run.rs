@@ -52,11 +52,23 @@ impl Running {
 
     /// Starts the binary with these variables.
     pub(crate) fn start_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+        command.envs(variables.iter().copied());
+        Self::start_by(command, arguments)
+    }
+
+    /// Starts the binary by way of a shell, in which `setup` comes first.
+    pub(crate) fn start_after(setup: &str, arguments: &[String]) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{setup} \"$@\""), "sh", env!("CARGO_BIN_EXE_memc-load")]);
+        Self::start_by(shell, arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[String]) -> Result<Self> {
         // Files, not pipes: nobody has to read them for the program to go on.
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
+        let process = command
             .args(arguments)
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
             .stderr(stderr.try_clone()?)
