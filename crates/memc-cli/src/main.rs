@@ -18,6 +18,7 @@ use memc_core::Error;
 use crate::args::{Args, manual};
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::own_outputs;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     if let Some(printed) = manual::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if let Err(text) = own_outputs::check(&args.pattern, args.output_files(), args.on_broken.folder()) {
+        args::exit_for_wrong_usage(text);
+    }
+    signals::survive_file_size_limit();
     let bar = progress::bar(&args);
     let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
     let mut summary = Summary::new();
@@ -76,7 +81,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
         log::warn!("No file matches '{pattern}': nothing to do");
         return Ok(());
     }
-    job.load(summary, |_| false).map(drop)
+    job.load(summary, &locks, &[]).map(drop)
 }
 
 /// Tells how the run has ended: in the log, in the files for other programs, by the exit code.

@@ -11,6 +11,9 @@ use crate::deflate::{Decoder, Status, WINDOW_BYTES};
 #[cfg(test)]
 mod tests;
 
+/// The two bytes that every gzip member starts with (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// The input is decompressed in pieces of this size, which the processor's cache still holds when they are read.
 const PIECE_BYTES: usize = 128 * 1024;
 
@@ -70,6 +73,14 @@ impl<R: BufRead> GzReader<R> {
     fn read_header(&mut self) -> io::Result<Next> {
         if !skip_zeros(&mut self.input)? {
             return Ok(Next::End);
+        }
+        // The reader of headers would take anything short for a header that is cut.
+        let start = fill(&mut self.input)?;
+        if !GZIP_MAGIC.starts_with(&start[..start.len().min(GZIP_MAGIC.len())]) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "neither a gzip member nor zeros after a member",
+            ));
         }
         let mut header = GzDecoder::new(&mut self.input);
         if header.header().is_none() {

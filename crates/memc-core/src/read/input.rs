@@ -1,4 +1,4 @@
-//! The inputs of a load: where the bytes come from, and plain text out of gzip.
+//! The inputs of a load: where the bytes come from, and text out of gzip.
 
 use std::fmt;
 use std::fs::File;
@@ -6,6 +6,8 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::read::magic::{self, GZIP_MAGIC, HEAD_BYTES};
 
 /// Decompresses the logs; this line alone chooses what does.
 ///
@@ -18,12 +20,10 @@ type Gunzip<R> = memc_gzip::GzReader<R>;
 /// Compressed bytes are read from the input in pieces of this size.
 const READ_BYTES: usize = 128 * 1024;
 
-/// The two bytes that every gzip member starts with (RFC 1952, section 2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
 type Source = Box<dyn Read + Send>;
 
-/// One input of a load, gzip or plain text, told apart by its first bytes.
+/// One input of a load: gzip, or plain text where gzip is not [required](Self::require_gzip). The first bytes tell
+/// which.
 ///
 /// It is opened when its turn comes, so a long list of inputs holds no descriptors.
 ///
@@ -38,13 +38,17 @@ type Source = Box<dyn Read + Send>;
 pub struct Input {
     name: String,
     open: Box<dyn FnMut() -> io::Result<Source> + Send>,
+    gzip_only: bool,
 }
 
 impl Input {
-    /// A file; its path is its name in reports and errors.
+    /// A file; its path is its name in reports and errors. If that ends in `.gz`, gzip is
+    /// [required](Self::require_gzip).
     pub fn path(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
-        Self::new(path.display().to_string(), move || File::open(&path))
+        let is_gzip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+        let input = Self::reopenable(path.display().to_string(), move || File::open(&path));
+        if is_gzip { input.require_gzip() } else { input }
     }
 
     /// Anything that can be read, with a name for reports and errors. It can be read only once, so a load
@@ -56,14 +60,25 @@ impl Input {
     pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
         let mut reader = Some(reader);
         let again = || io::Error::new(io::ErrorKind::Unsupported, "it can be read only once");
-        Self::new(name, move || reader.take().ok_or_else(again))
+        Self::reopenable(name, move || reader.take().ok_or_else(again))
     }
 
-    fn new<R: Read + Send + 'static>(
+    /// Anything that can be opened again and again, with a name for reports and errors. `open` is called when
+    /// the input's turn comes, and once more each time that a load starts it again.
+    pub fn reopenable<R: Read + Send + 'static>(
         name: impl Into<String>,
         mut open: impl FnMut() -> io::Result<R> + Send + 'static,
     ) -> Self {
-        Self { name: name.into(), open: Box::new(move || Ok(Box::new(open()?))) }
+        Self { name: name.into(), open: Box::new(move || Ok(Box::new(open()?))), gzip_only: false }
+    }
+
+    /// The same input, which has to be gzip: anything else is an [`Error::Read`](crate::Error::Read) of kind
+    /// [`InvalidData`](io::ErrorKind::InvalidData) that says what it looks like; an empty input, or one byte
+    /// that gzip may start with, is one of kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof), as gzip that
+    /// ends early is.
+    #[must_use]
+    pub fn require_gzip(self) -> Self {
+        Self { gzip_only: true, ..self }
     }
 
     /// The name under which the input appears in reports and errors.
@@ -74,7 +89,7 @@ impl Input {
 
     /// Opens the input and reads so much of it as tells whether it is gzip.
     pub(crate) fn open(&mut self) -> io::Result<Plain> {
-        Plain::new((self.open)()?)
+        Plain::new((self.open)()?, self.gzip_only)
     }
 }
 
@@ -98,12 +113,16 @@ enum Format {
 }
 
 impl Plain {
-    pub(crate) fn new(source: Source) -> io::Result<Self> {
+    pub(crate) fn new(source: Source, gzip_only: bool) -> io::Result<Self> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut source = Counted { source, bytes_read: Arc::clone(&bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
         source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
         let is_gzip = head == GZIP_MAGIC;
+        if gzip_only && !is_gzip {
+            source.take(HEAD_BYTES).read_to_end(&mut head)?;
+            return Err(magic::not_gzip(&head));
+        }
         let raw = BufReader::with_capacity(READ_BYTES, Cursor::new(head).chain(source));
         let format = if is_gzip { Format::Gzip(Box::new(Gunzip::new(raw))) } else { Format::Text(raw) };
         Ok(Self { format, bytes_read })
@@ -154,7 +173,7 @@ mod tests {
         let bytes = bytes.into();
         let length = bytes.len() as u64;
         let mut text = Vec::new();
-        let mut plain = Plain::new(Box::new(Cursor::new(bytes)))?;
+        let mut plain = Plain::new(Box::new(Cursor::new(bytes)), false)?;
         plain.read_to_end(&mut text)?;
         assert_eq!(plain.bytes_read(), length);
         Ok(text)
@@ -189,8 +208,11 @@ mod tests {
             let error = read(packed[..cut].to_vec()).err().map(|error| error.kind());
             assert_eq!(error, Some(io::ErrorKind::UnexpectedEof), "cut at {cut}");
         }
+        for junk in [&b"x"[..], b"\x1f\x8c", b"garbage", b"\0\0garbage, longer than a header"] {
+            let error = read([&packed[..], junk].concat()).err().map(|error| error.kind());
+            assert_eq!(error, Some(io::ErrorKind::InvalidInput), "{}", junk.escape_ascii());
+        }
         for (name, packed) in [
-            ("garbage behind", [&packed[..], b"garbage"].concat()),
             ("a member cut", [&packed[..], &packed[..12]].concat()),
             ("header only", packed[..10].to_vec()),
             ("wrong method", [&b"\x1f\x8b\x07"[..], &packed[3..]].concat()),
@@ -202,6 +224,37 @@ mod tests {
             let mut flipped = packed.clone();
             flipped[at] ^= 1;
             assert!(read(flipped).is_err(), "flipped at {at}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn where_gzip_is_required_nothing_else_is_taken() -> io::Result<()> {
+        let open = |name: &str, bytes: &[u8]| {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes)?;
+            let mut text = String::new();
+            Input::path(&path).open()?.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        let compressed = gzip(b"text\n")?;
+        let damaged = [b"\x1e", &compressed[1..]].concat();
+        assert_eq!(open("1.tsv.gz", &compressed)?, "text\n");
+        assert_eq!(open("1.tsv.GZ", &compressed)?, "text\n");
+        assert_eq!(open("1.tsv", &compressed)?, "text\n");
+        assert_eq!(open("1.tsv", b"text\n")?, "text\n");
+        assert_eq!(open("1.tsv", b"")?, "");
+        for (bytes, kind, said) in [
+            (&b""[..], io::ErrorKind::UnexpectedEof, "it is empty"),
+            (b"\x1f", io::ErrorKind::UnexpectedEof, "it is the first byte of gzip and no more"),
+            (b"\x8b", io::ErrorKind::InvalidData, "not gzip but unknown data"),
+            (b"t", io::ErrorKind::InvalidData, "not gzip but plain text"),
+            (b"text\n", io::ErrorKind::InvalidData, "not gzip but plain text"),
+            (&damaged, io::ErrorKind::InvalidData, "not gzip, or gzip with a damaged first byte"),
+        ] {
+            let error = open("1.tsv.gz", bytes).err().map(|error| (error.kind(), error.to_string()));
+            assert_eq!(error, Some((kind, said.to_owned())));
         }
         Ok(())
     }
@@ -222,7 +275,7 @@ mod tests {
         }
         let packed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
         let mut text = Vec::new();
-        Plain::new(Box::new(Interrupted(Cursor::new(packed), false)))?.read_to_end(&mut text)?;
+        Plain::new(Box::new(Interrupted(Cursor::new(packed), false)), false)?.read_to_end(&mut text)?;
         assert_eq!(text, b"one\ntwo\nthree\n");
         Ok(())
     }

@@ -4,4 +4,5 @@ pub(crate) mod backlog;
 pub(crate) mod chunk;
 pub(crate) mod input;
 pub(crate) mod lines;
+pub(crate) mod magic;
 pub(crate) mod reader;
