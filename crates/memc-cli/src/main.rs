@@ -44,6 +44,9 @@ fn main() -> ExitCode {
 /// The whole job; an error means that it stopped before its end.
 fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
     log::info!("Memc loader started with options: {args}");
+    if args.inflate_threads.is_some() {
+        messages::inflate_threads_ignored();
+    }
     if args.test {
         self_test::run().context("the self-check failed")?;
         log::info!("The self-check passed");

@@ -147,13 +147,13 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 16 on; else 1,
-    /// the reader]
+    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "Speed"
+        env = "MEMC_LOAD_INFLATE_THREADS",
+        hide = true
     )]
     pub(crate) inflate_threads: Option<u16>,
 
@@ -189,7 +189,7 @@ pub(crate) struct Args {
 
     /// Write what the run came to, however it ends, to this file as JSON
     ///
-    /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
+    /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
@@ -379,9 +379,6 @@ impl fmt::Display for Args {
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
-        }
-        if let Some(threads) = self.inflate_threads {
-            write!(out, " inflate-threads={threads}")?;
         }
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =

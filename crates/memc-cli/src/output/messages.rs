@@ -15,6 +15,14 @@ use crate::run::summary::{Summary, is_acceptable};
 /// A list of files names so many at most; who follows a folder for months has done more of them.
 const MAX_NAMES: usize = 100;
 
+/// Logs that `--inflate-threads` was given, which an older version acted on.
+pub(crate) fn inflate_threads_ignored() {
+    log::warn!(
+        "--inflate-threads has no effect any more: one thread decompresses each file, because several on one gzip \
+         stream took up to 2.7 times the CPU time; to use more cores, load more files at once"
+    );
+}
+
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
     let key = record.key.escape_ascii();

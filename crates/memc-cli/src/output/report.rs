@@ -1,4 +1,4 @@
-//! The report of `--report`: what a run came to, as JSON. `docs/report.md` describes it for its readers.
+//! The report of `--report`: the outcome of a run as JSON. `docs/monitoring.md` describes it for its readers.
 
 use std::collections::BTreeMap;
 

@@ -62,9 +62,6 @@ impl<'a> Job<'a> {
             args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
         let mut options = Options::default();
         options.connections = args.connections;
-        if let Some(threads) = args.inflate_threads {
-            options.inflate_threads = threads.into();
-        }
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
         options.report_rejected = args.rejects.is_some();
