@@ -61,7 +61,7 @@ impl Rejects {
         open().with_context(|| failed(path))
     }
 
-    /// Adds lines of one log, whose name is [shown](crate::inputs::name::shown) and has no tab in it.
+    /// Adds lines of one log, whose name is [shown] and has no tab in it.
     pub(crate) fn add(&mut self, log: &str, lines: &RejectedLines) -> Result<()> {
         for (line, reason, bytes) in lines.lines() {
             let place = format!("{log}\t{line}\t{reason}");
