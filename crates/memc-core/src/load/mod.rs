@@ -112,15 +112,17 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
         let addresses = self.routes.servers().iter().zip(&self.known);
-        let mut servers: Vec<Server> =
-            addresses.map(|(address, known)| Server::new(address, known, &self.options, &self.stop)).collect();
+        let mut servers: Vec<Server> = addresses
+            .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
+            .collect();
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
         let threads = Arc::new(ScheduledThreadPool::new(self.routes.lanes().max(1)));
         let result = self.run(inputs, on_event, |pass, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
             let serve = |lane: Lane<'_>| {
                 let (server, connection) = self.routes.of_lane(lane.index);
-                let report = Sender::new(&servers[server], connection, &lane, &self.options, &self.stop).run();
+                let report =
+                    Sender::new(&servers[server], connection, &lane, &self.options, &self.stop).run();
                 (server, report)
             };
             pass.run(backlog, on_event, Some(self.routes.lanes()), serve);

@@ -109,9 +109,13 @@ mod tests {
 
     #[test]
     fn all_places_of_a_server_share_its_lanes() {
-        let addresses = ["a:1", "b:1", "ann:secret@a:1", "a:2", "b:1"].map(|it| it.parse().expect("an address"));
+        let addresses =
+            ["a:1", "b:1", "ann:secret@a:1", "a:2", "b:1"].map(|it| it.parse().expect("an address"));
         let routes = Routes::new(&addresses, 2);
-        assert_eq!(routes.servers().iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:1", "a:2"]);
+        assert_eq!(
+            routes.servers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["a:1", "b:1", "a:2"]
+        );
         assert_eq!((routes.places(), routes.lanes()), (5, 6));
         for key in [&b"idfa:x:1"[..], b"y", b"z"] {
             assert_eq!(routes.lane(0, key), routes.lane(2, key));

@@ -122,7 +122,8 @@ impl Suspects {
         let mut stale = Batch::default();
         let mut missing: Vec<Box<[u8]>> = Vec::new();
         let mut group: Vec<(&[u8], &[u8])> = Vec::new();
-        let mut records = self.records.iter().filter_map(|(key, it)| it.value.as_ref().map(|value| (key, value, it.tries)));
+        let mut records =
+            self.records.iter().filter_map(|(key, it)| it.value.as_ref().map(|value| (key, value, it.tries)));
         loop {
             let mut tries = Vec::new();
             let mut bytes = 0;

@@ -158,7 +158,8 @@ impl<'a> Sender<'a> {
                 self.left.suspects.connection_ended(self.options.io_timeout);
                 break;
             }
-            let text = "an earlier connection has not ended: what it holds would be stored after newer records";
+            let text =
+                "an earlier connection has not ended: what it holds would be stored after newer records";
             let error = || io::Error::new(io::ErrorKind::TimedOut, text);
             let emit = |event| ledger.emit(event);
             let failing = self.left.failing.get_or_insert_with(|| {
@@ -274,13 +275,15 @@ impl<'a> Sender<'a> {
                 return Ok(Step::Aborted);
             }
             // The connection may be a new one, to which nothing was left on the way.
-            let is_right = self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
+            let is_right =
+                self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
             if is_right && self.left.suspects.is_settled() {
                 self.report_read_back();
                 return Ok(Step::Done);
             }
             if !is_right && backoff.elapsed() > self.options.retry_timeout.max(2 * self.options.io_timeout) {
-                let text = "records that were in flight are overwritten again and again after they were read back";
+                let text =
+                    "records that were in flight are overwritten again and again after they were read back";
                 self.abort(&backoff, io::Error::other(text));
                 return Ok(Step::Aborted);
             }

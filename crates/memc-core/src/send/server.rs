@@ -36,6 +36,8 @@ pub(crate) struct Server {
     failing: AtomicBool,
     /// Whether no connection of an earlier process is left, as far as that can be seen.
     is_clear: AtomicBool,
+    /// Whether a connection ended when the server was asked for that.
+    was_silent: AtomicBool,
 }
 
 impl Server {
@@ -50,6 +52,7 @@ impl Server {
             stored: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             is_clear: AtomicBool::new(false),
+            was_silent: AtomicBool::new(false),
         }
     }
 
@@ -65,25 +68,27 @@ impl Server {
 
     /// A connection, or the reason why there is none; and whether the server was restarted.
     pub(crate) fn connect(&self) -> io::Result<(Pooled, bool)> {
-        loop {
-            let stored = self.stored.load(Ordering::Relaxed);
-            let mut attempt = self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?.get().map_err(io::Error::other)?;
-            let connection = match &mut *attempt {
-                Ok(connection) => connection,
-                Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
-            };
-            let (stats, asked) = connection.first_stats();
-            if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
-                return Ok((attempt, true));
+        let stored = self.stored.load(Ordering::Relaxed);
+        let mut attempt =
+            self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?.get().map_err(io::Error::other)?;
+        let connection = match &mut *attempt {
+            Ok(connection) => connection,
+            Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
+        };
+        let (stats, asked) = connection.first_stats();
+        if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
+            return Ok((attempt, true));
+        }
+        match self.check_orphans(connection) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) => {
+                return Err(error);
             }
-            match self.check_orphans(connection) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) => {
-                    return Err(error);
-                }
-                // It does not answer that question, and may even close the connection.
-                Err(_) => self.is_clear.store(true, Ordering::Relaxed),
-                Ok(()) => return Ok((attempt, false)),
+            Err(error) => {
+                // Something that closes the connection at that question is asked once more, then not again.
+                self.is_clear.store(self.was_silent.swap(true, Ordering::Relaxed), Ordering::Relaxed);
+                return Err(error);
             }
+            Ok(()) => return Ok((attempt, false)),
         }
     }
 

@@ -51,7 +51,8 @@ impl Window {
     pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&Batch> {
         let at = self.written;
         let is_held = suspect
-            && (self.again > 0 && at >= self.again || at > 0 && self.batches.get(at - 1).is_some_and(|it| it.ends_input));
+            && (self.again > 0 && at >= self.again
+                || at > 0 && self.batches.get(at - 1).is_some_and(|it| it.ends_input));
         if is_held || at == self.batches.len() {
             return None;
         }

@@ -68,7 +68,9 @@ impl Address {
     /// How long it takes to find these addresses is the system's affair.
     pub(crate) fn connect(&self, patience: &Patience) -> io::Result<Stream> {
         match &self.place {
-            Place::Unix(path) => Stream::unix(connect_unix(path, at_least_something(patience.left(Instant::now())))?),
+            Place::Unix(path) => {
+                Stream::unix(connect_unix(path, at_least_something(patience.left(Instant::now())))?)
+            }
             Place::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {

@@ -106,7 +106,8 @@ pub(crate) fn value_bytes(line: &[u8]) -> io::Result<Option<usize>> {
     if line == b"EN" {
         return Ok(None);
     }
-    let bytes = line.strip_prefix(b"VA ").and_then(|bytes| std::str::from_utf8(bytes).ok()?.trim_end().parse().ok());
+    let bytes =
+        line.strip_prefix(b"VA ").and_then(|bytes| std::str::from_utf8(bytes).ok()?.trim_end().parse().ok());
     bytes.map(Some).ok_or_else(|| unexpected(line))
 }
 

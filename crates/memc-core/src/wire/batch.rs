@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn commands_end_where_they_were_added() {
         let batch = sample();
-        let ends = [20, 38, 70];
+        let ends = [20, 37, 69];
         assert_eq!(ends.map(|end| batch.command_end(0, end)), ends.map(Some));
-        assert_eq!([0, 19, 37, 69].map(|most| batch.command_end(0, most)), [None, None, Some(20), Some(38)]);
-        assert_eq!((batch.command_end(20, 17), batch.command_end(20, 50)), (None, Some(70)));
-        assert_eq!(batch.command_end(70, 100), None);
+        assert_eq!([0, 19, 36, 68].map(|most| batch.command_end(0, most)), [None, None, Some(20), Some(37)]);
+        assert_eq!((batch.command_end(20, 16), batch.command_end(20, 49)), (None, Some(69)));
+        assert_eq!(batch.command_end(69, 100), None);
     }
 }

@@ -72,7 +72,8 @@ impl StatsReader {
 
     /// What all lines say, unless what identifies the process is missing.
     pub(crate) fn finish(self) -> io::Result<ServerStats> {
-        let needed = |number: Option<u64>, name: &str| number.ok_or_else(|| wrong(&format!("lacks '{name}'")));
+        let needed =
+            |number: Option<u64>, name: &str| number.ok_or_else(|| wrong(&format!("lacks '{name}'")));
         Ok(ServerStats {
             pid: needed(self.pid, "pid")?,
             time: needed(self.time, "time")?,
@@ -177,8 +178,10 @@ mod tests {
     fn another_pid_or_another_start_is_another_process() {
         let cpu = ["0.005656", "0.000000"];
         let first = recorded(4690, 2, 1_795_521_785, cpu, [3, 0, 0, 0]);
-        assert!(!recorded(4690, 100, 1_795_521_883, ["1.5", "0.7"].map(|_| "1.500000"), [9, 1, 1, 1])
-            .is_other_process(&first, 0));
+        assert!(
+            !recorded(4690, 100, 1_795_521_883, ["1.5", "0.7"].map(|_| "1.500000"), [9, 1, 1, 1])
+                .is_other_process(&first, 0)
+        );
         assert!(recorded(4691, 3, 1_795_521_786, cpu, [3, 0, 0, 0]).is_other_process(&first, 0));
         assert!(recorded(4690, 2, 1_795_521_786, cpu, [3, 0, 0, 0]).is_other_process(&first, 0));
     }
@@ -196,7 +199,10 @@ mod tests {
             // Others have stored something already.
             (["0.006012", "0.002004"], [9, 40, 40, 30]),
         ] {
-            assert!(recorded(1, 2, 1_795_521_785, cpu, counters).is_other_process(&first, stored), "{counters:?}");
+            assert!(
+                recorded(1, 2, 1_795_521_785, cpu, counters).is_other_process(&first, stored),
+                "{counters:?}"
+            );
         }
         let same = recorded(1, 3, 1_795_521_786, ["0.015656", "0.008000"], [6, 5000, 5000, 4000]);
         assert!(!same.is_other_process(&first, stored));

@@ -42,7 +42,10 @@ impl Stream {
                     let flags = if writing { PollFlags::OUT } else { PollFlags::IN };
                     let left = timeout.saturating_sub(started.elapsed());
                     if !poll_socket(unfinished.get_ref(), flags, left)? {
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, "no TLS with this server: it does not answer"));
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            "no TLS with this server: it does not answer",
+                        ));
                     }
                     handshake = unfinished.handshake();
                 }

@@ -238,3 +238,102 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, it.1, it.2.len())).collect::<Vec<_>>());
     Ok(())
 }
+
+/// `idfa:x` with `1` and `idfa` with `x:1` are one key, which took two connections.
+#[test]
+fn a_route_with_a_colon_keeps_the_order_of_a_key() -> Result {
+    let server = Memcached::start(&[])?;
+    let address = server.address();
+    for connections in [1, 4] {
+        let mut options = small_chunks(500);
+        options.connections = connections;
+        let addresses = vec![address.parse()?; 2];
+        let loader = Loader::new(AppsEncoder::new(["idfa", "idfa:x"]), addresses, options);
+        let line = |number: u32| {
+            let id = number % 50;
+            if number.is_multiple_of(3) {
+                format!("idfa\tx:{id}\t{number}\t0\t1\n")
+            } else {
+                format!("idfa:x\t{id}\t{number}\t0\t1\n")
+            }
+        };
+        let text: String = (0..5000).map(line).collect();
+        let report = loader.load([input("file", text.clone())], ignore)?;
+        assert_eq!((report.servers.len(), report.servers[0].records), (1, 5000));
+        // Written with one type and one connection, they are in order.
+        let mut model = Model::new();
+        text.lines()
+            .for_each(|line| model.load((line.replacen("idfa:x\t", "idfa\tx:", 1) + "\n").as_bytes()));
+        let found = server.contents()?;
+        let wrong = model.servers["idfa"]
+            .iter()
+            .filter(|(key, value)| found.get(*key).map(|item| &item.value) != Some(value));
+        assert_eq!((wrong.count(), found.len()), (0, 50));
+    }
+    Ok(())
+}
+
+/// The same second, the same pid as far as it can be had, and a server that is just up: nobody takes that for a restart.
+#[test]
+fn stats_reset_is_not_taken_for_a_restart() -> Result {
+    let servers = Servers::start(&[])?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("file");
+    let line = |number: u32| format!("idfa\tkey{}\t{number}\t0\t1\n", number % 500);
+    std::fs::write(&path, (0..3000).map(line).collect::<String>())?;
+    let loader = servers.loader(small_chunks(3000))?;
+    for _ in 0..3 {
+        let report = loader.load((0..5).map(|_| memc_core::Input::path(&path)), |event| match event {
+            Event::InputFinished(_) => {
+                let mut socket = std::net::TcpStream::connect(servers.0[0].address())?;
+                std::io::Write::write_all(&mut socket, b"stats reset\r\n")?;
+                std::io::Read::read_exact(&mut socket, &mut [0; 7])?;
+                Ok(())
+            }
+            Event::ServerRestarted { address } => Err(address.into()),
+            _ => Ok(()),
+        })?;
+        assert!(!report.servers[0].restarted && report.servers[0].retries == 0, "{:?}", report.servers[0]);
+    }
+    Ok(())
+}
+
+/// One server has to be waited for at the end, and another one is restarted meanwhile.
+#[test]
+fn a_restart_while_another_server_is_waited_for_is_noticed() -> Result {
+    let servers = Mutex::new(Servers::start(&[])?);
+    let mut options = small_chunks(3000);
+    options.retry_timeout = std::time::Duration::from_secs(20);
+    options.io_timeout = std::time::Duration::from_millis(700);
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
+    let (frozen, pids) = std::sync::mpsc::channel::<u64>();
+    let signal = |signal: &str, pid: u64| {
+        std::process::Command::new("kill").args([signal, &pid.to_string()]).status().map(drop)
+    };
+    let report = std::thread::scope(|scope| {
+        let (servers, signal) = (&servers, &signal);
+        let restarting = scope.spawn(move || -> Result {
+            let pid = pids.recv()?;
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+            let mut servers = servers.lock().map_err(|_| "poisoned")?;
+            servers.0[2].kill()?;
+            servers.0[2].restart()?;
+            Ok(signal("-CONT", pid)?)
+        });
+        let report = loader.load([input("file", Sample::new(5).text(2000))], |event| {
+            if let Event::InputFinished(_) = event {
+                let pid = servers.lock().map_err(|_| "poisoned")?.0[1].stat("pid")?;
+                signal("-STOP", pid)?;
+                // One thread takes the signal, and the others may still answer until it does.
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                frozen.send(pid)?;
+            }
+            Ok(())
+        });
+        restarting.join().map_err(|_| "a panic")??;
+        Result::Ok(report?)
+    })?;
+    let ends: Vec<_> = report.servers.iter().map(|server| (server.restarted, server.unreachable)).collect();
+    assert_eq!(ends, [(false, false), (false, false), (true, false), (false, false)]);
+    Ok(())
+}
