@@ -67,6 +67,11 @@ impl Connection {
 
     /// What the server says of itself now; no batch may be under way.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
+        self.stats_answer().map(|answer| ServerStats::parse(&answer))
+    }
+
+    /// All that the server reports of itself: lines `STAT name value`, then `END`.
+    pub(crate) fn stats_answer(&mut self) -> io::Result<Vec<u8>> {
         let answer = self.ask(b"stats\r\n").inspect_err(|_| self.broken = true)?;
         if answer.starts_with(b"CLIENT_ERROR unauth") {
             let text = "it asks for a user and a password: give user:password@host:port";
@@ -75,7 +80,7 @@ impl Connection {
         if !answer.ends_with(b"END\r\n") {
             return Err(unexpected(answer.trim_ascii_end()));
         }
-        Ok(ServerStats::parse(&answer))
+        Ok(answer)
     }
 
     /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.

@@ -4,4 +4,5 @@ pub(crate) mod address;
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod stream;
