@@ -3,6 +3,7 @@
 mod args;
 mod follow;
 mod inputs;
+mod ops;
 mod output;
 mod run;
 
@@ -12,11 +13,9 @@ use std::sync::mpsc;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use log::LevelFilter;
 use memc_core::Error;
 
-use crate::args::{Args, manual};
-use crate::inputs::find;
+use crate::args::{Args, man, variables};
 use crate::inputs::lock::FolderLocks;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
@@ -25,18 +24,27 @@ use crate::run::{self_test, signals};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
-    if let Some(printed) = manual::print(&args) {
+    if let Some(printed) = man::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let bar = progress::bar(&args);
-    let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
+    let log = output::log::start(args.log.as_deref(), args.log_level(), &bar);
+    variables::warn_of_unknown(&args::command());
+    if let Some(operation) = &args.command {
+        return log.and_then(|()| ops::run(operation, &args)).map_or_else(
+            |error| {
+                complain(&args, &error);
+                ExitCode::FAILURE
+            },
+            ExitCode::from,
+        );
+    }
     let mut summary = Summary::new();
-    let result =
-        output::log::start(args.log.as_deref(), level, &bar).and_then(|()| run(&args, &bar, &mut summary));
+    let result = log.and_then(|()| run(&args, &bar, &mut summary));
     end(&args, &summary, result)
 }
 
-/// The whole job; an error means that it stopped before its end.
+/// A whole load, or the self-check; an error means that it stopped before its end.
 fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
     log::info!("Memc loader started with options: {args}");
     if args.test {
@@ -63,14 +71,15 @@ fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
 
 /// Loads what is there now.
 fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
-    let pattern = &job.args.pattern;
+    let source = job.args.source();
     let mut locks = FolderLocks::default();
-    let found = if job.args.dry { find::find(pattern)? } else { locks.find(pattern)? };
+    let found = if job.args.dry { source.find()? } else { locks.find(source)? };
     summary.owns_folders = true;
+    source.done().iter().for_each(|path| log::info!("{}: done already: passed over", path.display()));
     messages::others(&found.others);
     summary.files = found.logs;
     if summary.files.is_empty() {
-        log::warn!("No file matches '{pattern}': nothing to do");
+        log::warn!("{}", source.nothing());
         return Ok(());
     }
     job.load(summary, |_| false).map(drop)

@@ -1,22 +1,26 @@
-//! The command line: the options of the old script, and a few that this loader adds.
+//! The definition of the command line: the options of the old script, those that this loader adds, its commands.
 
-pub(crate) mod manual;
+mod help;
+pub(crate) mod man;
+pub(crate) mod routes;
+pub(crate) mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use memc_core::Address;
+use log::LevelFilter;
 
+use crate::args::routes::Route;
 use crate::inputs::find;
+use crate::inputs::source::Source;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -24,9 +28,18 @@ use crate::inputs::find;
 /// done is renamed with a leading dot, in chronological order. Whatever ends a run, the next one goes on
 /// from there.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "memc-load", version = VERSION)]
-#[command(after_help = manual::short_end(), after_long_help = manual::long_end())]
+#[command(name = "memc-load", version = VERSION, disable_help_subcommand = true)]
+#[command(override_usage = help::USAGE, after_help = help::short_end(), after_long_help = help::long_end())]
 pub(crate) struct Args {
+    /// Load these files, in the order of their names, instead of those that match the pattern
+    ///
+    /// So an unquoted pattern works, too. A file whose name with a leading dot is there is done and passed over.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Operation>,
+
     /// Log every record instead of sending it, and rename nothing
     #[arg(long)]
     pub(crate) dry: bool,
@@ -42,7 +55,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         default_value = "/data/appsinstalled/*.tsv.gz",
-        value_parser = find::check_pattern,
+        value_parser = pattern,
         help_heading = "Files"
     )]
     pub(crate) pattern: String,
@@ -71,7 +84,8 @@ pub(crate) struct Args {
     #[arg(
         long,
         help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
-        long_help = LONG_HELP_ON_SERVERS,
+        long_help = help::LONG_HELP_ON_SERVERS,
+        global = true,
         value_name = "ADDR",
         default_value = "127.0.0.1:33013",
         help_heading = "Servers"
@@ -79,21 +93,39 @@ pub(crate) struct Args {
     idfa: String,
 
     /// Server for gaid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33014",
+        help_heading = "Servers"
+    )]
     gaid: String,
 
     /// Server for adid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33015",
+        help_heading = "Servers"
+    )]
     adid: String,
 
     /// Server for dvid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33016",
+        help_heading = "Servers"
+    )]
     dvid: String,
 
     /// Server for records of a further device type (may be given more than once)
     ///
     /// The variable `MEMC_LOAD_ROUTE` takes several, with spaces between.
-    #[arg(long, value_name = "TYPE=ADDR", help_heading = "Servers")]
+    #[arg(long, global = true, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
     /// The device types with their servers: the script's four, then the further ones.
@@ -103,6 +135,7 @@ pub(crate) struct Args {
     /// How long to wait for a server to accept a connection, and to move any byte after that
     #[arg(
         long,
+        global = true,
         value_name = "DURATION",
         default_value = "5s",
         value_parser = duration,
@@ -150,8 +183,27 @@ pub(crate) struct Args {
     pub(crate) connections: u32,
 
     /// Append the log to this file [default: standard error]
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Output")]
     pub(crate) log: Option<PathBuf>,
+
+    /// Log each line as text or as a JSON object
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Log only warnings and errors; twice: only errors
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Output")]
+    quiet: u8,
+
+    /// Log details, too
+    #[arg(short, long, global = true, help_heading = "Output")]
+    verbose: bool,
 
     /// Show how far the run is: auto, if standard error is a terminal, or never
     #[arg(
@@ -192,14 +244,45 @@ pub(crate) struct Args {
 }
 
 /// What `--version` says after the name: the version, with the commit and its date as far as known.
-pub(crate) const VERSION: &str = env!("MEMC_LOAD_VERSION");
+pub(crate) const VERSION: &str = env!("VERSION_AND_COMMIT");
 
-/// What `--help` says of the first server.
-const LONG_HELP_ON_SERVERS: &str = "\
-Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
-
-With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
-is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
+/// What to do instead of a load.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// Check servers, folders and files; load nothing
+    ///
+    /// A line each: every server (its version, uptime, memory and evictions, and about how much of its memory the
+    /// records of the last done file, or of the first one to come, would take if all their keys were new), every
+    /// folder (whether it can be read, written to and locked), every file that a load would take, in its order.
+    /// The exit code is 1 if anything would stop a load; the estimate does not count.
+    Check {
+        /// Check the files that match this pattern [default: that of a load]
+        #[arg(long, value_parser = pattern)]
+        pattern: Option<String>,
+        /// Check these files instead
+        #[arg(value_name = "FILE", conflicts_with = "pattern")]
+        files: Vec<PathBuf>,
+    },
+    /// Show records as readers find them, decoded
+    ///
+    /// A key belongs to the server of the longest device type that it starts with, followed by a colon. A value
+    /// that is no record of an apps log is shown with escapes. The exit code is 1 if a record is missing.
+    Get {
+        /// The keys, such as idfa:e7e1a50c0ec2747ca56cd9e1558c0d7c
+        #[arg(value_name = "KEY", required = true)]
+        keys: Vec<OsString>,
+    },
+    /// Read back every key of the files and compare
+    ///
+    /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
+    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 60 bytes a record.
+    /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
+    Verify {
+        /// The files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
 
 /// When to show how far the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -210,11 +293,13 @@ pub(crate) enum ShowProgress {
     Never,
 }
 
-/// A device type with its server.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    pub(crate) device_type: String,
-    pub(crate) server: Address,
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// As the old script's lines.
+    Text,
+    /// As a JSON object.
+    Json,
 }
 
 impl Args {
@@ -223,19 +308,77 @@ impl Args {
         Self::from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    fn from_words<T: Into<OsString> + Clone>(
-        words: impl IntoIterator<Item = T>,
-    ) -> Result<Self, clap::Error> {
-        let matches = command().try_get_matches_from(words)?;
+    fn from_words<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let matches = command()
+            .try_get_matches_from(&words)
+            .map_err(|error| variables::blame(error, || definition().try_get_matches_from(&words).is_ok()))?;
         let mut args = Self::from_arg_matches(&matches)?;
-        // To clap a variable that says no would be an option that is given.
-        if args.follow && args.dry {
-            let text = "the argument '--follow' cannot be used with '--dry'";
-            return Err(command().error(ErrorKind::ArgumentConflict, text));
-        }
-        args.split_routes(&matches);
-        args.routes = args.read_routes().map_err(|(kind, text)| command().error(kind, text))?;
+        args.settle(&matches)
+            .and_then(|()| args.check_operation(&matches))
+            .map_err(|text| command().error(ErrorKind::ArgumentConflict, text))?;
+        args.routes = args.read_routes(&matches).map_err(|(kind, text)| command().error(kind, text))?;
         Ok(args)
+    }
+
+    /// Of two options that exclude each other, one on the command line wins over a variable.
+    fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
+        let set = |id: &str, is_on: bool| matches.value_source(id).filter(|_| is_on);
+        let files = set("files", !self.files.is_empty());
+        let pattern = set("pattern", true).filter(|&source| source != ValueSource::DefaultValue);
+        let (dry, verbose) = (set("dry", self.dry), set("verbose", self.verbose));
+        let quiet = set("quiet", self.quiet > 0);
+        exclude(("pattern", pattern), ("[FILE]...", files))?;
+        let (follows, _) = exclude(("follow", set("follow", self.follow)), ("[FILE]...", files))?;
+        self.follow &= follows;
+        let (follows, is_dry) = exclude(("follow", set("follow", self.follow)), ("dry", dry))?;
+        (self.follow, self.dry) = (self.follow && follows, self.dry && is_dry);
+        let (is_quiet, is_verbose) = exclude(("quiet", quiet), ("verbose", verbose))?;
+        (self.quiet, self.verbose) = (if is_quiet { self.quiet } else { 0 }, self.verbose && is_verbose);
+        Ok(())
+    }
+
+    /// Options of a load in front of a command that has no use for them are a mistake. As variables they are not.
+    fn check_operation(&self, matches: &ArgMatches) -> Result<(), String> {
+        let Some(operation) = matches.subcommand_name() else { return Ok(()) };
+        let used = match &self.command {
+            Some(Operation::Check { pattern: None, files }) if files.is_empty() => "pattern",
+            Some(Operation::Verify { .. }) => "threads",
+            _ => "",
+        };
+        let useless = definition().get_arguments().find_map(|arg| {
+            let id = arg.get_id().as_str();
+            let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+            arg.get_long().filter(|_| is_given && !arg.is_global_set() && id != used).map(str::to_owned)
+        });
+        useless.map_or(Ok(()), |option| {
+            Err(format!("the argument '--{option}' cannot be used with the command '{operation}'"))
+        })
+    }
+
+    /// Where the logs of a load, or of a check of one, come from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        match &self.command {
+            Some(Operation::Check { pattern: Some(pattern), .. }) => Source::Pattern(pattern),
+            Some(Operation::Check { files, .. }) if !files.is_empty() => Source::Files(files),
+            _ if !self.files.is_empty() => Source::Files(&self.files),
+            _ => Source::Pattern(&self.pattern),
+        }
+    }
+
+    /// The pattern of a load that is not given its files one by one.
+    pub(crate) fn pattern(&self) -> Option<&str> {
+        self.files.is_empty().then_some(&self.pattern)
+    }
+
+    /// The least important lines that are logged. A dry run logs its records as details.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self.quiet {
+            0 if self.verbose || self.dry => LevelFilter::Debug,
+            0 => LevelFilter::Info,
+            1 => LevelFilter::Warn,
+            _ => LevelFilter::Error,
+        }
     }
 
     /// Threads that parse and serialize.
@@ -244,65 +387,88 @@ impl Args {
         self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
     }
 
-    /// An option can be repeated, a variable cannot: it has all further servers in it.
-    fn split_routes(&mut self, matches: &ArgMatches) {
-        if matches.value_source("route") == Some(ValueSource::EnvVariable) {
-            let routes = self.route.iter().flat_map(|routes| routes.split_whitespace());
-            self.route = routes.map(str::to_owned).collect();
-        }
-    }
-
     /// Addresses are read here and not by clap, whose messages would show a password.
-    fn read_routes(&self) -> Result<Vec<Route>, (ErrorKind, String)> {
-        let four = [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)];
-        let four = four.into_iter().map(|(name, server)| {
-            let problem = |error| format!("invalid value for '--{name} <ADDR>': {error}");
-            let server = server.parse().map_err(problem)?;
-            Ok(Route { device_type: name.to_owned(), server })
+    fn read_routes(&self, matches: &ArgMatches) -> Result<Vec<Route>, (ErrorKind, String)> {
+        let is_variable = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
+        let problem = |id, option: &str, error| {
+            let name = if is_variable(id) { variables::name(id) } else { option.to_owned() };
+            (ErrorKind::ValueValidation, format!("invalid value for '{name}': {error}"))
+        };
+        let mut routes = Vec::new();
+        for (id, server) in
+            [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)]
+        {
+            let server = server.parse().map_err(|error: memc_core::AddressError| {
+                problem(id, &format!("--{id} <ADDR>"), error.to_string())
+            })?;
+            routes.push(Route { device_type: id.to_owned(), server });
+        }
+        // An option can be repeated, a variable cannot: it has all further servers in it.
+        let further = self.route.iter().flat_map(|text| match is_variable("route") {
+            true => text.split_whitespace().collect(),
+            false => vec![text.as_str()],
         });
-        let further = self.route.iter().map(|route| {
-            route.parse().map_err(|error| format!("invalid value for '--route <TYPE=ADDR>': {error}"))
-        });
-        let routes: Vec<Route> = four
-            .chain(further)
-            .collect::<Result<_, _>>()
-            .map_err(|text| (ErrorKind::ValueValidation, text))?;
-        let mut names: Vec<_> = routes.iter().map(|route| &route.device_type).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        for route in further {
+            routes.push(route.parse().map_err(|error| problem("route", "--route <TYPE=ADDR>", error))?);
+        }
+        match routes::twice(&routes) {
             None => Ok(routes),
-            Some(pair) => {
-                let text = format!("two servers for the device type '{}': one is enough", pair[0]);
+            Some(name) => {
+                let text = format!("two servers for the device type '{name}': one is enough");
                 Err((ErrorKind::ArgumentConflict, text))
             }
         }
     }
 }
 
-/// The definition of the command line: every option can also be given as a variable, `MEMC_LOAD_` and its
-/// name in capitals.
-pub(crate) fn command() -> Command {
-    Args::command().mut_args(|arg| match arg.get_long() {
-        Some(long) if !arg.is_hide_set() => {
-            let variable = format!("MEMC_LOAD_{}", long.to_uppercase().replace('-', "_"));
-            let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
-            // Help must not show what they are set to: it may be a password. A sentence at its end names them.
-            let arg = arg.env(variable).hide_env(true);
-            if is_flag { arg.value_parser(BoolishValueParser::new()) } else { arg }
-        }
+/// Which of two options that exclude each other hold, each with where it was set, if it was.
+fn exclude(
+    (first, first_set): (&str, Option<ValueSource>),
+    (second, second_set): (&str, Option<ValueSource>),
+) -> Result<(bool, bool), String> {
+    let (Some(first_set), Some(second_set)) = (first_set, second_set) else { return Ok((true, true)) };
+    let name = |id: &str| match first_set {
+        ValueSource::EnvVariable => variables::name(id),
+        _ if id.starts_with('[') => id.to_owned(),
+        _ => format!("--{id}"),
+    };
+    match (first_set, second_set) {
+        (ValueSource::EnvVariable, ValueSource::CommandLine) => Ok((false, true)),
+        (ValueSource::CommandLine, ValueSource::EnvVariable) => Ok((true, false)),
+        _ => Err(format!("the argument '{}' cannot be used with '{}'", name(first), name(second))),
+    }
+}
+
+/// The definition without variables.
+fn definition() -> Command {
+    // A flag takes no value, but its variable does.
+    Args::command().mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue if !arg.is_hide_set() => arg.value_parser(BoolishValueParser::new()),
         _ => arg,
     })
 }
 
-/// The options as the first line of the log tells them.
+/// The definition of the command line: every option can also be given as a variable.
+pub(crate) fn command() -> Command {
+    variables::attach(definition())
+}
+
+/// The options as the first line of the log has them.
 impl fmt::Display for Args {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "pattern={} dry={}", self.pattern, self.dry)?;
+        match self.source() {
+            Source::Pattern(pattern) => write!(out, "pattern={pattern}")?,
+            Source::Files(files) => write!(out, "files={}", files.len())?,
+        }
+        write!(out, " dry={}", self.dry)?;
         if self.follow {
             write!(out, " follow=true")?;
         }
         if let Some(log) = &self.log {
             write!(out, " log={}", log.display())?;
+        }
+        if self.log_format == LogFormat::Json {
+            write!(out, " log-format=json")?;
         }
         for route in &self.routes {
             write!(out, " {}={}", route.device_type, route.server)?;
@@ -327,29 +493,15 @@ impl fmt::Display for Args {
     }
 }
 
-impl Route {
-    /// The option that sets the server.
-    pub(crate) fn option(&self) -> String {
-        match self.device_type.as_str() {
-            name @ ("idfa" | "gaid" | "adid" | "dvid") => format!("--{name}"),
-            name => format!("--route {name}=ADDR"),
-        }
+/// A pattern that can match files.
+fn pattern(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty: give one such as '/data/appsinstalled/*.tsv.gz'".to_owned());
     }
-}
-
-impl FromStr for Route {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (device_type, server) =
-            text.split_once('=').ok_or("give TYPE=ADDR, such as imei=127.0.0.1:33017")?;
-        // Others can be no part of a key.
-        if device_type.is_empty() || !device_type.bytes().all(|byte| byte > 32 && byte != 127) {
-            return Err("the device type before '=' must be one word".to_owned());
-        }
-        let server = server.parse().map_err(|error| format!("{error}"))?;
-        Ok(Self { device_type: device_type.to_owned(), server })
+    if find::is_fixed(Path::new(text)) && Path::new(text).is_dir() {
+        return Err(format!("it is a folder: {}", find::suggest(Path::new(text))));
     }
+    find::check_pattern(text).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -378,10 +530,10 @@ mod tests {
 
     #[test]
     fn every_option_is_a_variable_and_none_shows_its_value() {
-        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set()) {
+        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
             let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
-            let name = arg.get_id().as_str().to_uppercase();
-            assert_eq!(variable, Some(format!("MEMC_LOAD_{name}")));
+            let name = arg.get_id().as_str();
+            assert_eq!(variable, Some(variables::name(name)));
             assert!(arg.is_hide_env_set(), "{name}");
         }
     }

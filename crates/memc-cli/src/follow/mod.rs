@@ -18,6 +18,7 @@ use crate::follow::watcher::{Bell, Watcher};
 use crate::inputs::find;
 use crate::inputs::lock;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::source::Source;
 use crate::output::messages;
 use crate::output::replace;
 use crate::run::job::{Job, Outcome};
@@ -87,7 +88,7 @@ impl<'a> Lookout<'a> {
         folders.of_logs.iter().chain(&folders.above).for_each(|folder| self.watcher.watch(folder));
         self.locks.drop_removed();
         self.locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
-        let found = self.locks.find(self.pattern)?;
+        let found = self.locks.find(Source::Pattern(self.pattern))?;
         messages::others(found.others.iter().filter(|path| !self.others.contains(*path)));
         self.others = found.others;
         Ok(found.logs)

@@ -67,7 +67,8 @@ pub(crate) fn find_folders(pattern: &str) -> Result<Folders> {
     Ok(folders)
 }
 
-fn is_fixed(part: &Path) -> bool {
+/// Whether it has no wildcards.
+pub(crate) fn is_fixed(part: &Path) -> bool {
     !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
@@ -103,6 +104,11 @@ fn is_dotted(name: &OsStr) -> bool {
 /// Whether it can be understood as a pattern at all, with what is wrong if not.
 pub(crate) fn check_pattern(pattern: &str) -> Result<String, glob::PatternError> {
     Pattern::new(pattern).map(|_| pattern.to_owned())
+}
+
+/// What to give instead of a folder.
+pub(crate) fn suggest(folder: &Path) -> String {
+    format!("give '{}'", folder.join("*.tsv.gz").display())
 }
 
 /// Marks a file as done: puts a dot before its name, for good, so also after a power failure. Returns the

@@ -2,3 +2,4 @@
 
 pub(crate) mod find;
 pub(crate) mod lock;
+pub(crate) mod source;

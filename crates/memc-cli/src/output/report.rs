@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use memc_core::{Counts, InputReport, ServerReport};
 use serde::Serialize;
 
-use crate::args::{Args, Route, VERSION};
+use crate::args::routes::Route;
+use crate::args::{Args, VERSION};
 use crate::output::messages;
 use crate::run::summary::{End, Summary, is_acceptable};
 
@@ -23,7 +24,7 @@ struct Report<'a> {
     exit_code: u8,
     error: Option<&'a str>,
     dry: bool,
-    pattern: &'a str,
+    pattern: Option<&'a str>,
     files_found: usize,
     files_done: usize,
     records_per_second: f64,
@@ -83,7 +84,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         exit_code: end.exit_code,
         error: end.error.as_deref(),
         dry: args.dry,
-        pattern: &args.pattern,
+        pattern: args.pattern(),
         files_found: summary.files.len(),
         files_done: summary.done.len(),
         records_per_second: messages::records_per_second(run.counts.loaded, run.duration),

@@ -2,9 +2,12 @@
 
 mod broken;
 mod changes;
+mod check;
 mod chronology;
 mod dry;
+mod files;
 mod follow;
+mod get;
 mod inputs;
 mod killed;
 mod kinds;
@@ -20,4 +23,5 @@ mod servers;
 mod signals;
 mod terminal;
 mod variables;
+mod verify;
 mod workdir;

@@ -130,6 +130,13 @@ impl Run {
         Ok(())
     }
 
+    /// Checks the exit code, and that standard output has just these lines.
+    pub(crate) fn shows(&self, code: i32, lines: &[impl AsRef<str>]) -> Result<()> {
+        self.ensure(self.status.code() == Some(code), format!("expected exit code {code}"))?;
+        let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
+        self.ensure(self.stdout.lines().eq(lines.iter().copied()), format!("expected to be shown {lines:#?}"))
+    }
+
     /// Checks the exit code, and that nothing came to standard output.
     pub(crate) fn exits(&self, code: i32) -> Result<()> {
         self.ensure(self.status.code() == Some(code), format!("expected exit code {code}"))?;

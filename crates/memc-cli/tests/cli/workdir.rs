@@ -62,6 +62,16 @@ impl Workdir {
         self.finish(Running::start(&arguments)?)
     }
 
+    /// Runs it with these arguments and the four servers.
+    pub(crate) fn with_servers(&self, arguments: &[&str]) -> Result<Run> {
+        let mut all = Vec::new();
+        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
+            all.extend([format!("--{name}"), server.address()]);
+        }
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.finish(Running::start(&all)?)
+    }
+
     /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern
     /// and the four servers.
     pub(crate) fn load(&self, options: &[&str]) -> Result<Run> {
