@@ -85,7 +85,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     job.load(summary, |_| false).map(drop)
 }
 
-/// Tells how the run has ended: in the log, in the files for other programs, by the exit code.
+/// Reports how the run has ended: in the log, in the files for other programs, by the exit code.
 fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
     // Each round of a follower has been written when it ended.
@@ -100,7 +100,7 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     let end = End { at: Timestamp::now(), exit_code, error };
     if is_due && let Err(error) = replace::write(args, summary, &end) {
         match exit_code {
-            // It has been told why; often it is for the same reason.
+            // The error that stopped the run is in the log already; often this one has the same reason.
             1 => log::warn!("{error:#}"),
             _ => complain(args, &error),
         }
@@ -109,11 +109,11 @@ fn end(args: &Args, summary: &Summary, result: Result<()>) -> ExitCode {
     ExitCode::from(exit_code)
 }
 
-/// Tells what has gone wrong.
+/// Logs what has gone wrong.
 fn complain(args: &Args, error: &anyhow::Error) {
     log::error!("{error:#}");
     if args.log.is_some() {
-        // Who started it looks here; the log file may not even exist.
+        // Who started it looks here; there may be no log file at all.
         #[expect(clippy::print_stderr, reason = "the last word of a program that fails")]
         {
             eprintln!("memc-load: {error:#}");

@@ -21,7 +21,7 @@ pub(super) const SECTIONS: [(&str, &str); 3] = [
         "\
 Every option can also be given as a variable: MEMC_LOAD_ and its name in
 capitals, with _ for -, such as MEMC_LOAD_RETRY_FOR=1m or MEMC_LOAD_DRY=yes.
-The command line goes first: --dry, or a FILE, switches MEMC_LOAD_FOLLOW=yes off.
+The command line wins: --dry, or a FILE, switches MEMC_LOAD_FOLLOW=yes off.
 ",
     ),
     (

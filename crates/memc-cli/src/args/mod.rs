@@ -2,6 +2,7 @@
 
 mod help;
 pub(crate) mod man;
+pub(crate) mod read;
 pub(crate) mod routes;
 pub(crate) mod variables;
 
@@ -12,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use log::LevelFilter;
 
@@ -33,7 +32,8 @@ use crate::inputs::source::Source;
 pub(crate) struct Args {
     /// Load these files, in the order of their names, instead of those that match the pattern
     ///
-    /// So an unquoted pattern works, too. A file whose name with a leading dot is there is done and passed over.
+    /// So an unquoted pattern works, too. A file that is done, so that only its name with a leading dot is there, is
+    /// passed over. Not with --follow, which needs a pattern.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -221,7 +221,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) rejects: Option<PathBuf>,
 
-    /// Write what the run came to, however it ends, to this file as JSON
+    /// Write a summary of the run, however it ends, to this file as JSON
     ///
     /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
@@ -275,7 +275,7 @@ pub(crate) enum Operation {
     /// Read back every key of the files and compare
     ///
     /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
-    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 60 bytes a record.
+    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
     /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
     Verify {
         /// The files
@@ -303,59 +303,6 @@ pub(crate) enum LogFormat {
 }
 
 impl Args {
-    /// The arguments of this process; on wrong usage, says so and exits with 2.
-    pub(crate) fn from_command_line() -> Self {
-        Self::from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
-    }
-
-    fn from_words<T: Into<OsString>>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
-        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        let matches = command()
-            .try_get_matches_from(&words)
-            .map_err(|error| variables::blame(error, || definition().try_get_matches_from(&words).is_ok()))?;
-        let mut args = Self::from_arg_matches(&matches)?;
-        args.settle(&matches)
-            .and_then(|()| args.check_operation(&matches))
-            .map_err(|text| command().error(ErrorKind::ArgumentConflict, text))?;
-        args.routes = args.read_routes(&matches).map_err(|(kind, text)| command().error(kind, text))?;
-        Ok(args)
-    }
-
-    /// Of two options that exclude each other, one on the command line wins over a variable.
-    fn settle(&mut self, matches: &ArgMatches) -> Result<(), String> {
-        let set = |id: &str, is_on: bool| matches.value_source(id).filter(|_| is_on);
-        let files = set("files", !self.files.is_empty());
-        let pattern = set("pattern", true).filter(|&source| source != ValueSource::DefaultValue);
-        let (dry, verbose) = (set("dry", self.dry), set("verbose", self.verbose));
-        let quiet = set("quiet", self.quiet > 0);
-        exclude(("pattern", pattern), ("[FILE]...", files))?;
-        let (follows, _) = exclude(("follow", set("follow", self.follow)), ("[FILE]...", files))?;
-        self.follow &= follows;
-        let (follows, is_dry) = exclude(("follow", set("follow", self.follow)), ("dry", dry))?;
-        (self.follow, self.dry) = (self.follow && follows, self.dry && is_dry);
-        let (is_quiet, is_verbose) = exclude(("quiet", quiet), ("verbose", verbose))?;
-        (self.quiet, self.verbose) = (if is_quiet { self.quiet } else { 0 }, self.verbose && is_verbose);
-        Ok(())
-    }
-
-    /// Options of a load in front of a command that has no use for them are a mistake. As variables they are not.
-    fn check_operation(&self, matches: &ArgMatches) -> Result<(), String> {
-        let Some(operation) = matches.subcommand_name() else { return Ok(()) };
-        let used = match &self.command {
-            Some(Operation::Check { pattern: None, files }) if files.is_empty() => "pattern",
-            Some(Operation::Verify { .. }) => "threads",
-            _ => "",
-        };
-        let useless = definition().get_arguments().find_map(|arg| {
-            let id = arg.get_id().as_str();
-            let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
-            arg.get_long().filter(|_| is_given && !arg.is_global_set() && id != used).map(str::to_owned)
-        });
-        useless.map_or(Ok(()), |option| {
-            Err(format!("the argument '--{option}' cannot be used with the command '{operation}'"))
-        })
-    }
-
     /// Where the logs of a load, or of a check of one, come from.
     pub(crate) fn source(&self) -> Source<'_> {
         match &self.command {
@@ -385,57 +332,6 @@ impl Args {
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
-    }
-
-    /// Addresses are read here and not by clap, whose messages would show a password.
-    fn read_routes(&self, matches: &ArgMatches) -> Result<Vec<Route>, (ErrorKind, String)> {
-        let is_variable = |id| matches.value_source(id) == Some(ValueSource::EnvVariable);
-        let problem = |id, option: &str, error| {
-            let name = if is_variable(id) { variables::name(id) } else { option.to_owned() };
-            (ErrorKind::ValueValidation, format!("invalid value for '{name}': {error}"))
-        };
-        let mut routes = Vec::new();
-        for (id, server) in
-            [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)]
-        {
-            let server = server.parse().map_err(|error: memc_core::AddressError| {
-                problem(id, &format!("--{id} <ADDR>"), error.to_string())
-            })?;
-            routes.push(Route { device_type: id.to_owned(), server });
-        }
-        // An option can be repeated, a variable cannot: it has all further servers in it.
-        let further = self.route.iter().flat_map(|text| match is_variable("route") {
-            true => text.split_whitespace().collect(),
-            false => vec![text.as_str()],
-        });
-        for route in further {
-            routes.push(route.parse().map_err(|error| problem("route", "--route <TYPE=ADDR>", error))?);
-        }
-        match routes::twice(&routes) {
-            None => Ok(routes),
-            Some(name) => {
-                let text = format!("two servers for the device type '{name}': one is enough");
-                Err((ErrorKind::ArgumentConflict, text))
-            }
-        }
-    }
-}
-
-/// Which of two options that exclude each other hold, each with where it was set, if it was.
-fn exclude(
-    (first, first_set): (&str, Option<ValueSource>),
-    (second, second_set): (&str, Option<ValueSource>),
-) -> Result<(bool, bool), String> {
-    let (Some(first_set), Some(second_set)) = (first_set, second_set) else { return Ok((true, true)) };
-    let name = |id: &str| match first_set {
-        ValueSource::EnvVariable => variables::name(id),
-        _ if id.starts_with('[') => id.to_owned(),
-        _ => format!("--{id}"),
-    };
-    match (first_set, second_set) {
-        (ValueSource::EnvVariable, ValueSource::CommandLine) => Ok((false, true)),
-        (ValueSource::CommandLine, ValueSource::EnvVariable) => Ok((true, false)),
-        _ => Err(format!("the argument '{}' cannot be used with '{}'", name(first), name(second))),
     }
 }
 
@@ -535,63 +431,6 @@ mod tests {
             let name = arg.get_id().as_str();
             assert_eq!(variable, Some(variables::name(name)));
             assert!(arg.is_hide_env_set(), "{name}");
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_script() -> Result<(), clap::Error> {
-        let args = Args::from_words(["memc-load"])?;
-        assert_eq!(
-            args.to_string(),
-            "pattern=/data/appsinstalled/*.tsv.gz dry=false idfa=127.0.0.1:33013 gaid=127.0.0.1:33014 \
-             adid=127.0.0.1:33015 dvid=127.0.0.1:33016 connections=1 timeout=5s retry-for=30s max-error-rate=0.01"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn a_route_adds_a_device_type() -> Result<(), clap::Error> {
-        let args = Args::from_words(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
-        let routes: Vec<_> =
-            args.routes.iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
-        assert_eq!(routes[0], "idfa=unix:/s");
-        assert_eq!(routes[4], "imei=[::1]:7");
-        let twice = Args::from_words(["memc-load", "--route", "gaid=localhost:7"]);
-        let told = twice.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(told.contains("two servers for the device type 'gaid'"), "{told}");
-        Ok(())
-    }
-
-    #[test]
-    fn wrong_values_are_refused() {
-        for wrong in [
-            ["--idfa", "localhost"],
-            ["--route", "imei"],
-            ["--route", "=localhost:7"],
-            ["--route", "i mei=localhost:7"],
-            ["--threads", "0"],
-            ["--threads", "1025"],
-            ["--inflate-threads", "0"],
-            ["--connections", "0"],
-            ["--timeout", "0s"],
-            ["--timeout", "5 parsecs"],
-            ["--max-error-rate", "-1"],
-            ["--max-error-rate", "nan"],
-        ] {
-            assert!(Args::from_words(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_password_never_shows() {
-        for words in
-            [["--idfa", "ann:secret@h:7"], ["--idfa", "ann:secret@h"], ["--route", "imei=ann:secret@h"]]
-        {
-            let shown = match Args::from_words(["memc-load", words[0], words[1]]) {
-                Ok(args) => args.to_string(),
-                Err(error) => error.to_string(),
-            };
-            assert!(!shown.contains("secret") && shown.contains("@h"), "{shown}");
         }
     }
 }

@@ -72,7 +72,7 @@ fn find_unknown(known: &[String], names: impl Iterator<Item = OsString>) -> Vec<
     unknown
 }
 
-/// What tells one from another.
+/// The part that differs from one variable to the next.
 fn tail(variable: &str) -> &str {
     variable.strip_prefix(PREFIX).unwrap_or(variable)
 }

@@ -88,15 +88,11 @@ fn servers(args: &Args, sample: Option<&Path>, report: &mut Report<'_>) -> Resul
         let types: Vec<_> = types.map(|route| route.device_type.as_str()).collect();
         let name = format!("{address} ({})", types.join(", "));
         let text = answer.map(|status| {
-            let memory =
-                sample.zip(estimates.get(*address)).map(|(file, &bytes)| memory(&status, file, bytes));
-            let up = humantime::format_duration(status.uptime);
-            let (used, limit) = (BinaryBytes(status.used_bytes), BinaryBytes(status.limit_bytes));
-            let text = format!(
-                "memcached {}, up {up}, {used} of {limit} used, {} evictions",
-                status.version, status.evictions
-            );
-            [Some(text), memory].into_iter().flatten().collect::<Vec<_>>().join("; ")
+            let bytes = sample.zip(estimates.get(*address));
+            match bytes.and_then(|(file, &bytes)| memory(&status, file, bytes)) {
+                Some(memory) => format!("{}; {memory}", line(&status)),
+                None => line(&status),
+            }
         });
         report.line("server", name, text)?;
     }
@@ -110,16 +106,25 @@ fn status(address: &Address, args: &Args) -> Result<ServerStatus> {
     Ok(status)
 }
 
-/// Whether the server would be full with what the file brings.
-fn memory(status: &ServerStatus, file: &Path, bytes: u64) -> String {
-    let taken = format!("the records of {} take about {}", file.display(), BinaryBytes(bytes));
-    let needed = status.used_bytes + bytes;
-    if needed > status.limit_bytes {
-        let mib = needed.div_ceil(1 << 20);
-        format!("{taken}, which would fill it if all keys are new: it needs memcached -m {mib}")
+fn line(status: &ServerStatus) -> String {
+    let used = match status.memory_limit_bytes {
+        Some(limit) => format!("{} of {} used", BinaryBytes(status.bytes_used), BinaryBytes(limit)),
+        None => format!("{} used", BinaryBytes(status.bytes_used)),
+    };
+    let uptime = humantime::format_duration(status.uptime);
+    format!("memcached {}, up {uptime}, {used}, {} evictions", status.version, status.evictions)
+}
+
+/// Whether the server would be full with what the file brings, if its limit is known.
+fn memory(status: &ServerStatus, file: &Path, bytes: u64) -> Option<String> {
+    let needed = status.bytes_used + bytes;
+    let fits = if needed <= status.memory_limit_bytes? {
+        "which fits".to_owned()
     } else {
-        format!("{taken}, which fits")
-    }
+        let mib = needed.div_ceil(1 << 20);
+        format!("which would fill it if all keys are new: it needs memcached -m {mib}")
+    };
+    Some(format!("the records of {} take about {}, {fits}", file.display(), BinaryBytes(bytes)))
 }
 
 /// The folders that logs are in, or come to.

@@ -1,6 +1,7 @@
 //! The way of readers to a server: the pooled client of the memcache crate.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path;
 use std::time::Duration;
 
@@ -10,9 +11,30 @@ use r2d2_memcache::memcache::exp::{Get, MetaClient};
 use r2d2_memcache::memcache::{Client, ConnectionManager, Url};
 use r2d2_memcache::r2d2::Pool;
 
-/// Keys that are asked for at once. With the largest values that a memcached takes unless told otherwise, 1 MiB, the
-/// answer still is bounded.
+/// Keys that are asked for at once: even if each has a value of 1 MiB, memcached's default limit, the answer fits in
+/// the memory that a command may take.
 const KEYS_A_BATCH: usize = 32;
+
+/// The servers that are read from, each connected when it is first asked.
+pub(super) struct Readers {
+    timeout: Duration,
+    connected: HashMap<Address, Reader>,
+}
+
+impl Readers {
+    /// None yet; [`Reader::connect`] says what `timeout` is for.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, connected: HashMap::new() }
+    }
+
+    /// The one of a server.
+    pub(super) fn of(&mut self, address: &Address) -> Result<&mut Reader> {
+        match self.connected.entry(address.clone()) {
+            Entry::Occupied(reader) => Ok(reader.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Reader::connect(address, self.timeout)?)),
+        }
+    }
+}
 
 /// A server to read from, over one connection.
 pub(super) struct Reader {
@@ -36,18 +58,9 @@ impl Reader {
         Ok(versions.into_iter().map(|(_, version)| version).collect())
     }
 
-    /// What the server holds under each of the keys, which must be keys that memcached takes; what it does not hold is
-    /// not there.
-    pub(super) fn read(&mut self, keys: &[&[u8]]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
-        let mut values = HashMap::with_capacity(keys.len());
-        self.read_each(keys, |key, value| {
-            values.extend(value.map(|value| (key.to_owned(), value)));
-        })?;
-        Ok(values)
-    }
-
-    /// Hands each key over with what the server holds under it, if anything. They come in any order.
-    pub(super) fn read_each(
+    /// Hands each key over with what the server holds under it, if anything, in any order. They must be keys that
+    /// memcached takes.
+    pub(super) fn read(
         &mut self,
         keys: &[&[u8]],
         mut each: impl FnMut(&[u8], Option<Vec<u8>>),

@@ -1,14 +1,12 @@
 //! `memc-load get`: the records as readers find them.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result, ensure};
-use memc_core::Address;
 
 use crate::args::{Args, routes};
-use crate::ops::client::Reader;
+use crate::ops::client::Readers;
 use crate::ops::{NOT_SOUND, Output};
 use crate::output::messages;
 
@@ -17,7 +15,7 @@ const MAX_KEY_BYTES: usize = 250;
 
 /// Shows each record; the exit code says whether all were there.
 pub(super) fn run(keys: &[OsString], args: &Args, out: &mut Output) -> Result<u8> {
-    let mut readers: HashMap<&Address, Reader> = HashMap::new();
+    let mut readers = Readers::new(args.timeout);
     let mut exit_code = 0;
     for key in keys.iter().map(|key| key.as_bytes()) {
         let name = key.escape_ascii();
@@ -26,12 +24,9 @@ pub(super) fn run(keys: &[OsString], args: &Args, out: &mut Output) -> Result<u8
             let types: Vec<_> = args.routes.iter().map(|route| route.device_type.as_str()).collect();
             format!("'{name}' has no device type with a server: {} and a colon", types.join(", "))
         })?;
-        if !readers.contains_key(&route.server) {
-            readers.insert(&route.server, Reader::connect(&route.server, args.timeout)?);
-        }
-        let reader = readers.get_mut(&route.server).context("it is connected")?;
-        let value = reader.read(&[key])?.remove(key);
-        if let Some(value) = value {
+        let mut found = None;
+        readers.of(&route.server)?.read(&[key], |_, value| found = value)?;
+        if let Some(value) = found {
             let line = messages::record_line(&route.server, key, &value);
             out.line(line.unwrap_or_else(|escaped| escaped))?;
         } else {

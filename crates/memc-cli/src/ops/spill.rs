@@ -32,7 +32,7 @@ pub(super) struct Expected {
 /// Keys with what they must be.
 pub(super) type Keys = HashMap<Box<[u8]>, Expected>;
 
-/// See the module's text.
+/// The files of one deal.
 #[derive(Debug)]
 pub(super) struct Spill {
     files: Vec<BufWriter<File>>,

@@ -10,7 +10,7 @@ use memc_core::{Event, Input, Loader, Options};
 use crate::args::Args;
 use crate::inputs::source;
 use crate::ops::Output;
-use crate::ops::client::Reader;
+use crate::ops::client::Readers;
 use crate::ops::spill::{Expected, Keys, Spill, hash};
 
 /// Some records differ or are missing.
@@ -19,7 +19,7 @@ const NOT_THE_SAME: u8 = 3;
 /// Bytes of keys that are compared at a time.
 const MAX_KEY_BYTES: usize = 12 * 1024 * 1024;
 
-/// As many records of each kind are named in the log.
+/// At most this many records of each kind are named in the log.
 const NAMED: u64 = 10;
 
 /// How many keys there are of each kind.
@@ -38,8 +38,9 @@ pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8
     source::sort(&mut files);
     let mut spill = Spill::new(MAX_KEY_BYTES)?;
     let rejected = collect(&files, args, &mut spill)?;
+    log::info!("Reading the keys back");
     let mut counts = Counts::default();
-    let mut readers = HashMap::new();
+    let mut readers = Readers::new(args.timeout);
     spill.each(&mut |keys| compare(&keys, args, &mut readers, &mut counts))?;
     if rejected > 0 {
         log::info!("{rejected} lines are rejected, as a load rejects them: there is nothing to compare");
@@ -87,19 +88,15 @@ fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
 }
 
 /// Reads these keys back from their servers.
-fn compare(keys: &Keys, args: &Args, readers: &mut HashMap<u16, Reader>, counts: &mut Counts) -> Result<()> {
+fn compare(keys: &Keys, args: &Args, readers: &mut Readers, counts: &mut Counts) -> Result<()> {
     let mut of_servers: HashMap<u16, Vec<&[u8]>> = HashMap::new();
     for (key, expected) in keys {
         of_servers.entry(expected.server).or_default().push(key);
     }
     for (server, keys_of_server) in of_servers {
         let route = args.routes.get(usize::from(server)).context("it is the server of a route")?;
-        if !readers.contains_key(&server) {
-            readers.insert(server, Reader::connect(&route.server, args.timeout)?);
-        }
-        let reader = readers.get_mut(&server).context("it is connected")?;
         let mut answered = 0;
-        reader.read_each(&keys_of_server, |key, value| {
+        readers.of(&route.server)?.read(&keys_of_server, |key, value| {
             answered += 1;
             let (count, word) = match value {
                 None => (&mut counts.missing, "missing"),

@@ -46,7 +46,7 @@ fn all_is_well_and_nothing_is_touched() -> Result<()> {
 }
 
 #[test]
-fn a_server_that_is_away_or_locked_or_full_is_told() -> Result<()> {
+fn a_server_that_is_away_or_locked_or_full_is_reported() -> Result<()> {
     let work = Workdir::new()?;
     work.write("auth", "ann:secret\n")?;
     let locked = Memcached::start(&["-Y", &work.name("auth")])?;
@@ -94,7 +94,7 @@ fn the_estimate_is_near_what_a_load_takes() -> Result<()> {
 }
 
 #[test]
-fn a_folder_that_is_locked_or_missing_and_a_missing_file_are_told() -> Result<()> {
+fn a_folder_that_is_locked_or_missing_and_a_missing_file_are_reported() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("in/1.tsv.gz", Sample::new(1).text(10))?;
     let folder = File::open(work.path("in"))?;

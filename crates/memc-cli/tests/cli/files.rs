@@ -73,8 +73,8 @@ fn a_follower_takes_no_files() -> Result<()> {
     let work = Workdir::new()?;
     let run = work.run(&["--follow", &work.name("1.tsv.gz")])?;
     run.exits(2)?;
-    let told = "the argument '--follow' cannot be used with '[FILE]...'";
-    run.ensure(run.stderr.contains(told), format!("expected to be told '{told}'"))
+    let message = "the argument '--follow' cannot be used with '[FILE]...'";
+    run.ensure(run.stderr.contains(message), format!("expected '{message}'"))
 }
 
 #[test]

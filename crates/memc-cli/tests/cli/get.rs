@@ -70,7 +70,7 @@ fn what_is_no_record_is_shown_with_escapes() -> Result<()> {
 fn what_is_no_key_and_what_has_no_server_is_an_error() -> Result<()> {
     let work = Workdir::new()?;
     let long = format!("idfa:{}", "x".repeat(246));
-    for (key, told) in [
+    for (key, message) in [
         ("idfa:a b", "'idfa:a b' is no key"),
         ("idfa:a\nflush_all", "'idfa:a\\nflush_all' is no key"),
         (&long, "is no key: 1 to 250 bytes"),
@@ -79,7 +79,7 @@ fn what_is_no_key_and_what_has_no_server_is_an_error() -> Result<()> {
     ] {
         let run = work.with_servers(&["get", key])?;
         run.shows(1, &[""; 0])?;
-        run.fails_with(&[told])?;
+        run.fails_with(&[message])?;
     }
     Ok(())
 }
@@ -103,18 +103,45 @@ fn a_server_is_read_over_its_socket_and_with_its_password() -> Result<()> {
             format!("ann@{} - gaid:x -> apps: 3 lat: 1.0 lon: 2.0", locked.address()),
         ],
     )?;
-    for (address, told) in [
+    for (address, message) in [
         (format!("ann:wrong@{}", locked.address()), "it does not accept user 'ann' with the given password"),
         (locked.address(), "it asks for a user and a password"),
     ] {
         let run = work.run(&["--gaid", &address, "get", "gaid:x"])?;
         run.shows(1, &[""; 0])?;
-        run.fails_with(&["cannot read from ", told])?;
+        run.fails_with(&["cannot read from ", message])?;
     }
     // One that does not ask would store the password.
     let open = &work.servers()?[2];
     work.run(&["--adid", &format!("ann:secret@{}", open.address()), "get", "adid:x"])?.shows(1, &[""; 0])?;
     ensure!(open.contents()?.is_empty(), "the password is there for anybody to read");
+    Ok(())
+}
+
+#[test]
+fn a_server_is_read_over_tls() -> Result<()> {
+    let work = Workdir::new()?;
+    let (key, certificate) = (work.name("key.pem"), work.name("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", &key, "-out", &certificate])
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (chain, key) = (format!("ssl_chain_cert={certificate}"), format!("ssl_key={key}"));
+    let server = Memcached::start(&["-Z", "-o", &chain, "-o", &key])?;
+    let address = format!("tls:{}", server.address());
+    work.gzip("1.tsv.gz", "idfa\te7e1\t1\t2\t3\n")?;
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+        command.env("SSL_CERT_FILE", &certificate).args(["--idfa", &address]).args(arguments).output()
+    };
+    let load = run(&[&work.name("1.tsv.gz")])?;
+    ensure!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+    let get = run(&["get", "idfa:e7e1"])?;
+    let shown = String::from_utf8(get.stdout)?;
+    ensure!(shown == format!("{address} - idfa:e7e1 -> apps: 3 lat: 1.0 lon: 2.0\n"), "{shown}");
+    let verify = run(&["verify", &work.name(".1.tsv.gz")])?;
+    ensure!(verify.stdout == b"1 keys: 1 same, 0 different, 0 missing\n", "{verify:?}");
     Ok(())
 }
 
@@ -130,10 +157,10 @@ fn a_closed_pipe_ends_it_quietly() -> Result<()> {
         let (read, write) = std::io::pipe()?;
         drop(read);
         let output = command.stdout(write).stderr(Stdio::piped()).spawn()?.wait_with_output()?;
-        let told = String::from_utf8(output.stderr)?;
+        let message = String::from_utf8(output.stderr)?;
         ensure!(
-            output.status.code() == Some(141) && told.is_empty(),
-            "{operation:?}: {}: {told}",
+            output.status.code() == Some(141) && message.is_empty(),
+            "{operation:?}: {}: {message}",
             output.status
         );
         // Closed from the start, as by `>&-`.
@@ -141,9 +168,9 @@ fn a_closed_pipe_ends_it_quietly() -> Result<()> {
         let mut closed = Command::new("sh");
         closed.args(["-c", shell, env!("CARGO_BIN_EXE_memc-load"), "--timeout", "1s", "--idfa", &idfa]);
         let output = closed.args(operation).output()?;
-        let told = String::from_utf8(output.stderr)?;
+        let message = String::from_utf8(output.stderr)?;
         let code = output.status.code().context("it ends by itself")?;
-        ensure!(code <= 1 && told.is_empty(), "{operation:?}: {code}: {told}");
+        ensure!(code <= 1 && message.is_empty(), "{operation:?}: {code}: {message}");
     }
     Ok(())
 }

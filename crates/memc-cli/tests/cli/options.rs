@@ -19,17 +19,17 @@ fn the_self_check_passes_and_loads_nothing() -> Result<()> {
 }
 
 #[test]
-fn wrong_usage_is_told_and_nothing_is_done() -> Result<()> {
+fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", Sample::new(2).text(10))?;
-    for (arguments, told) in [
+    for (arguments, message) in [
         (&["--idfa", "localhost"][..], "'localhost' is not a server address: the port is missing"),
         (&["--gaid", "localhost:0"], "'localhost:0' is not a server address"),
         (&["--adid", "::1:33013"], "an IPv6 address needs brackets"),
         (&["--dvid", "unix:"], "the path of the socket is missing"),
         (&["--dvid"], "--dvid"),
         (&["--unknown"], "--unknown"),
-        (&["file"], "the argument '--pattern' cannot be used with '[FILE]...'"),
+        (&["file"], "the argument '--pattern' cannot be used with '[FILE]...': quote the pattern, so that"),
         (&["--pattern", ""], "it is empty: give one such as '/data/appsinstalled/*.tsv.gz'"),
         (&["--pattern", "/tmp/"], "it is a folder: give '/tmp/*.tsv.gz'"),
         (&["--idfa", "http://x:1"], "give host:port without a scheme"),
@@ -61,14 +61,14 @@ fn wrong_usage_is_told_and_nothing_is_done() -> Result<()> {
     ] {
         let run = work.load(arguments)?;
         run.exits(2)?;
-        run.ensure(run.stderr.contains(told), format!("expected to be told '{told}'"))?;
+        run.ensure(run.stderr.contains(message), format!("expected '{message}'"))?;
         run.leaves(&["1.tsv.gz"])?;
     }
     work.holds_nothing()
 }
 
 #[test]
-fn the_first_log_line_tells_the_options() -> Result<()> {
+fn the_first_log_line_has_the_options() -> Result<()> {
     let work = Workdir::new()?;
     let pattern = work.name("none");
     let options =

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// No run in these tests takes nearly as long; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A failed check shows so many lines of standard error at most, the last ones.
+/// A failed check shows at most this many lines of standard error, the last ones.
 const SHOWN_LINES: usize = 40;
 
 /// Says that a test does nothing here, past the harness, which shows nothing of tests that pass.

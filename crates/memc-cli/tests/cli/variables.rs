@@ -70,9 +70,9 @@ fn the_command_line_wins_over_a_variable_that_excludes_it() -> Result<()> {
 fn two_variables_that_exclude_each_other_are_wrong_usage() -> Result<()> {
     let output = run(&[("MEMC_LOAD_FOLLOW", "yes"), ("MEMC_LOAD_DRY", "yes")], &[])?;
     let text = String::from_utf8(output.stderr)?;
-    let told = text
+    let message = text
         .contains("error: the argument 'MEMC_LOAD_FOLLOW' cannot be used with 'MEMC_LOAD_DRY'\n\nUsage: ");
-    ensure!(output.status.code() == Some(2) && told, "{text}");
+    ensure!(output.status.code() == Some(2) && message, "{text}");
     Ok(())
 }
 
@@ -105,7 +105,7 @@ fn an_unknown_variable_is_logged_with_the_nearest_name() -> Result<()> {
 
 #[test]
 fn a_wrong_variable_is_wrong_usage() -> Result<()> {
-    for (variable, value, told) in [
+    for (variable, value, message) in [
         ("MEMC_LOAD_DRY", "perhaps", "invalid value 'perhaps' for 'MEMC_LOAD_DRY'"),
         ("MEMC_LOAD_THREADS", "two", "invalid value 'two' for 'MEMC_LOAD_THREADS'"),
         ("MEMC_LOAD_RETRY_FOR", "soon", "invalid value 'soon' for 'MEMC_LOAD_RETRY_FOR'"),
@@ -120,7 +120,7 @@ fn a_wrong_variable_is_wrong_usage() -> Result<()> {
     ] {
         let output = run(&[(variable, value)], &[])?;
         let text = String::from_utf8(output.stderr)?;
-        ensure!(output.status.code() == Some(2) && text.contains(told), "{variable}={value}: {text}");
+        ensure!(output.status.code() == Some(2) && text.contains(message), "{variable}={value}: {text}");
         ensure!(
             !text.contains("--idfa") && !text.contains("--retry-for"),
             "it blames the option, too: {text}"

@@ -13,7 +13,7 @@ use memc_testkit::{DEVICE_TYPES, Sample};
 use crate::workdir::Workdir;
 
 /// One command of the classic protocol, and its answer.
-fn tell(server: &str, command: &[u8]) -> Result<String> {
+fn send(server: &str, command: &[u8]) -> Result<String> {
     let mut socket = TcpStream::connect(server)?;
     socket.write_all(command)?;
     let mut answer = [0; 64];
@@ -58,8 +58,8 @@ fn what_was_loaded_is_the_same_and_what_differs_or_is_missing_is_counted() -> Re
 
     let servers = work.servers()?;
     let address = servers[1].address();
-    ensure!(tell(&address, b"set gaid:all 0 0 1\r\nx\r\n")? == "STORED\r\n");
-    ensure!(tell(&servers[0].address(), b"delete idfa:k\xff\r\n")? == "DELETED\r\n");
+    ensure!(send(&address, b"set gaid:all 0 0 1\r\nx\r\n")? == "STORED\r\n");
+    ensure!(send(&servers[0].address(), b"delete idfa:k\xff\r\n")? == "DELETED\r\n");
     let run = work.with_servers(&verify)?;
     run.shows(3, &[format!("{keys} keys: {} same, 1 different, 1 missing", keys - 2)])?;
     run.logs(&[
@@ -74,10 +74,10 @@ fn what_cannot_be_compared_is_an_error() -> Result<()> {
     work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
     let whole = fs::read(work.path("1.tsv.gz"))?;
     work.write("2.tsv.gz", &whole[..whole.len() - 4])?;
-    for (file, told) in [("2.tsv.gz", "cannot read '"), ("none.tsv.gz", "cannot read '")] {
+    for (file, message) in [("2.tsv.gz", "cannot read '"), ("none.tsv.gz", "cannot read '")] {
         let run = work.with_servers(&["verify", &work.name("1.tsv.gz"), &work.name(file)])?;
         run.shows(1, &[""; 0])?;
-        run.fails_with(&[told, file])?;
+        run.fails_with(&[message, file])?;
     }
     let file = work.name("1.tsv.gz");
     let run = work.run(&["verify", "--timeout", "100ms", "--idfa", "127.0.0.1:1", &file])?;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::run::{Run, Running};
 
-/// See the module's text. All of it is gone when this is dropped.
+/// The folder and the servers; all of it is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Workdir {
     folder: TempDir,

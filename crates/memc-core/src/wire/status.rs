@@ -15,9 +15,9 @@ pub struct ServerStatus {
     /// How long the process has been running, in whole seconds.
     pub uptime: Duration,
     /// Bytes of the items that it holds, their headers included.
-    pub used_bytes: u64,
-    /// Its memory limit (memcached's option `-m`).
-    pub limit_bytes: u64,
+    pub bytes_used: u64,
+    /// Its memory limit (memcached's option `-m`), if it has one.
+    pub memory_limit_bytes: Option<u64>,
     /// Valid items that it has evicted since its start.
     pub evictions: u64,
 }
@@ -48,8 +48,8 @@ impl ServerStatus {
             match name {
                 "version" => value.clone_into(&mut status.version),
                 "uptime" => status.uptime = Duration::from_secs(number),
-                "bytes" => status.used_bytes = number,
-                "limit_maxbytes" => status.limit_bytes = number,
+                "bytes" => status.bytes_used = number,
+                "limit_maxbytes" => status.memory_limit_bytes = Some(number).filter(|&limit| limit > 0),
                 "evictions" | "slab_reassign_evictions_nomem" => status.evictions += number,
                 _ => {}
             }
@@ -72,7 +72,7 @@ mod tests {
         let address: Address = server.address().parse().map_err(io::Error::other)?;
         let status = address.status(IO_TIMEOUT)?;
         assert!(status.version.starts_with("1."), "{status:?}");
-        assert_eq!((status.limit_bytes, status.used_bytes, status.evictions), (65 << 20, 0, 0));
+        assert_eq!((status.memory_limit_bytes, status.bytes_used, status.evictions), (Some(65 << 20), 0, 0));
         Ok(())
     }
 
