@@ -17,6 +17,8 @@ use memc_core::Error;
 
 use crate::args::{Args, man, variables};
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::name::shown;
+use crate::inputs::own_outputs;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
@@ -27,6 +29,10 @@ fn main() -> ExitCode {
     if let Some(printed) = man::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if let Err(text) = own_outputs::check(args.source(), args.output_files(), args.on_broken.folder()) {
+        args::exit_for_wrong_usage(text);
+    }
+    signals::survive_file_size_limit();
     let bar = progress::bar(&args);
     let log = output::log::start(args.log.as_deref(), args.log_level(), &bar);
     variables::warn_of_unknown(&args::command());
@@ -47,6 +53,9 @@ fn main() -> ExitCode {
 /// A whole load, or the self-check; an error means that it stopped before its end.
 fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
     log::info!("Memc loader started with options: {args}");
+    if args.inflate_threads.is_some() {
+        messages::inflate_threads_ignored();
+    }
     if args.test {
         self_test::run().context("the self-check failed")?;
         log::info!("The self-check passed");
@@ -75,14 +84,14 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     let mut locks = FolderLocks::default();
     let found = if job.args.dry { source.find()? } else { locks.find(source)? };
     summary.owns_folders = true;
-    source.done().iter().for_each(|path| log::info!("{}: done already: passed over", path.display()));
+    source.done().iter().for_each(|path| log::info!("{}: done already: passed over", shown(path)));
     messages::others(&found.others);
     summary.files = found.logs;
     if summary.files.is_empty() {
         log::warn!("{}", source.nothing());
         return Ok(());
     }
-    job.load(summary, |_| false).map(drop)
+    job.load(summary, &locks, &[]).map(drop)
 }
 
 /// Reports how the run has ended: in the log, in the files for other programs, by the exit code.

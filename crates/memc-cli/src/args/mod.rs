@@ -6,20 +6,24 @@ pub(crate) mod read;
 pub(crate) mod routes;
 pub(crate) mod variables;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use log::LevelFilter;
 
 use crate::args::routes::Route;
 use crate::inputs::find;
+use crate::inputs::name::shown;
 use crate::inputs::source::Source;
+use crate::inputs::walk;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -79,6 +83,22 @@ pub(crate) struct Args {
         help_heading = "Files"
     )]
     pub(crate) max_error_rate: f64,
+
+    /// What to do with a broken file: stop there, or quarantine=FOLDER
+    ///
+    /// quarantine=FOLDER moves a file that is no gzip, or broken, or (without --follow) not complete, into FOLDER,
+    /// with its reason in FILE.reason beside it, and goes on with the next file; the exit code is 3. FOLDER must be
+    /// there, on the same file system as the files. This gives up the chronological order for the file: what is stored
+    /// of it by then stays, and where it is repaired and loaded later, its records overwrite newer ones. A dry run
+    /// stops.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "stop",
+        value_parser = OsStringValueParser::new().try_map(|text| OnBroken::read(&text)),
+        help_heading = "Files"
+    )]
+    pub(crate) on_broken: OnBroken,
 
     /// Server for idfa records
     #[arg(
@@ -162,13 +182,13 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 16 on; else 1,
-    /// the reader]
+    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "Speed"
+        env = "MEMC_LOAD_INFLATE_THREADS",
+        hide = true
     )]
     pub(crate) inflate_threads: Option<u16>,
 
@@ -223,7 +243,7 @@ pub(crate) struct Args {
 
     /// Write a summary of the run, however it ends, to this file as JSON
     ///
-    /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
+    /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
@@ -293,6 +313,33 @@ pub(crate) enum ShowProgress {
     Never,
 }
 
+/// What to do with a broken file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OnBroken {
+    /// Stop there.
+    Stop,
+    /// Move it into this folder and go on.
+    Quarantine(PathBuf),
+}
+
+impl OnBroken {
+    fn read(text: &OsStr) -> Result<Self, &'static str> {
+        match text.as_bytes().strip_prefix(b"quarantine=") {
+            None if text == "stop" => Ok(Self::Stop),
+            Some(folder) if !folder.is_empty() => Ok(Self::Quarantine(OsStr::from_bytes(folder).into())),
+            _ => Err("give stop or quarantine=FOLDER"),
+        }
+    }
+
+    /// The folder for broken files, if there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Stop => None,
+            Self::Quarantine(folder) => Some(folder),
+        }
+    }
+}
+
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -328,6 +375,17 @@ impl Args {
         }
     }
 
+    /// The files that the run writes, each with its option.
+    pub(crate) fn output_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let files = [
+            ("--log", &self.log),
+            ("--rejects", &self.rejects),
+            ("--report", &self.report),
+            ("--metrics", &self.metrics),
+        ];
+        files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
+    }
+
     /// Threads that parse and serialize.
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -349,6 +407,11 @@ pub(crate) fn command() -> Command {
     variables::attach(definition())
 }
 
+/// Ends the process as clap does for wrong usage, which `text` explains.
+pub(crate) fn exit_for_wrong_usage(text: String) -> ! {
+    command().error(ErrorKind::ArgumentConflict, text).exit()
+}
+
 /// The options as the first line of the log has them.
 impl fmt::Display for Args {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -360,8 +423,11 @@ impl fmt::Display for Args {
         if self.follow {
             write!(out, " follow=true")?;
         }
+        if let Some(folder) = self.on_broken.folder() {
+            write!(out, " on-broken=quarantine={}", shown(folder))?;
+        }
         if let Some(log) = &self.log {
-            write!(out, " log={}", log.display())?;
+            write!(out, " log={}", shown(log))?;
         }
         if self.log_format == LogFormat::Json {
             write!(out, " log-format=json")?;
@@ -372,14 +438,11 @@ impl fmt::Display for Args {
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {
             if let Some(path) = path {
-                write!(out, " {name}={}", path.display())?;
+                write!(out, " {name}={}", shown(path))?;
             }
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
-        }
-        if let Some(threads) = self.inflate_threads {
-            write!(out, " inflate-threads={threads}")?;
         }
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =
@@ -397,7 +460,7 @@ fn pattern(text: &str) -> Result<String, String> {
     if find::is_fixed(Path::new(text)) && Path::new(text).is_dir() {
         return Err(format!("it is a folder: {}", find::suggest(Path::new(text))));
     }
-    find::check_pattern(text).map_err(|error| error.to_string())
+    walk::check(text).map_err(|error| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -158,6 +158,8 @@ mod tests {
             ["--inflate-threads", "0"],
             ["--connections", "0"],
             ["--timeout", "0s"],
+            ["--on-broken", "go on"],
+            ["--on-broken", "quarantine="],
             ["--timeout", "5 parsecs"],
             ["--max-error-rate", "-1"],
             ["--max-error-rate", "nan"],

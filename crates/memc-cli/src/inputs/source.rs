@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::inputs::find::{self, Found};
+use crate::inputs::name::shown;
 
 /// A pattern or a list of files.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +46,9 @@ impl Source<'_> {
 fn find_files(files: &[PathBuf]) -> Result<Found> {
     let mut found = Found::default();
     for path in files.iter().filter(|path| !is_done(path)) {
-        match path.metadata().with_context(|| format!("cannot read '{}'", path.display()))? {
+        match path.metadata().with_context(|| format!("cannot read '{}'", shown(path)))? {
             metadata if metadata.is_dir() => {
-                bail!("'{}' is a folder: {}", path.display(), find::suggest(path))
+                bail!("'{}' is a folder: {}", shown(path), find::suggest(path))
             }
             metadata if metadata.is_file() => found.logs.push(path.clone()),
             _ => found.others.push(path.clone()),

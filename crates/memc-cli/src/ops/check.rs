@@ -8,14 +8,19 @@ use anyhow::{Context, Result};
 use glob::Pattern;
 use indicatif::BinaryBytes;
 use memc_core::{Address, ServerStatus};
-use rustix::fs::{Access, access};
 
 use crate::args::Args;
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::name::shown;
+use crate::inputs::permissions;
 use crate::inputs::source::Source;
 use crate::ops::client::Reader;
-use crate::ops::{NOT_SOUND, Output, estimate};
+use crate::ops::estimate;
+use crate::ops::stdout::Output;
+
+/// The exit code when a load would fail.
+const NOT_SOUND: u8 = 1;
 
 /// The lines, and whether all of them say that all is well.
 struct Report<'a> {
@@ -32,17 +37,15 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
     let next = found.as_ref().ok().and_then(|found| found.logs.first());
     servers(args, last_done(&source, &folders).as_ref().or(next).map(PathBuf::as_path), &mut report)?;
     for path in &folders {
-        report.line("folder", path.display(), folder(path))?;
+        report.line("folder", shown(path), folder(path))?;
     }
     match found {
         Ok(found) => {
             for path in &found.logs {
-                report.line("file", path.display(), file(path))?;
+                report.line("file", shown(path), file(path))?;
             }
             for path in &found.others {
-                report
-                    .out
-                    .line(format_args!("ok   file {}: not a regular file: left alone", path.display()))?;
+                report.out.line(format_args!("ok   file {}: not a regular file: left alone", shown(path)))?;
             }
             if found.logs.is_empty() {
                 report.out.line(format_args!("ok   {}", source.nothing()))?;
@@ -124,7 +127,7 @@ fn memory(status: &ServerStatus, file: &Path, bytes: u64) -> Option<String> {
         let mib = needed.div_ceil(1 << 20);
         format!("which would fill it if all keys are new: it needs memcached -m {mib}")
     };
-    Some(format!("the records of {} take about {}, {fits}", file.display(), BinaryBytes(bytes)))
+    Some(format!("the records of {} take about {}, {fits}", shown(file), BinaryBytes(bytes)))
 }
 
 /// The folders that logs are in, or come to.
@@ -148,7 +151,7 @@ fn folders(source: &Source<'_>, logs: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// Whether a load can work in a folder.
 fn folder(path: &Path) -> Result<String> {
     fs::read_dir(path).context("it cannot be read")?;
-    access(path, Access::WRITE_OK | Access::EXEC_OK).context("files in it cannot be renamed")?;
+    permissions::may_write(path).context("files in it cannot be renamed")?;
     FolderLocks::default().take([path])?;
     Ok("readable, writable, free".to_owned())
 }
@@ -156,6 +159,7 @@ fn folder(path: &Path) -> Result<String> {
 /// Whether a load can read a file.
 fn file(path: &Path) -> Result<String> {
     let length = File::open(path).and_then(|file| file.metadata()).context("it cannot be read")?.len();
+    permissions::may_replace(path).context("it cannot be renamed")?;
     Ok(BinaryBytes(length).to_string())
 }
 

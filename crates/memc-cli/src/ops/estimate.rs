@@ -10,6 +10,7 @@ use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Input, Loader, Options};
 
 use crate::args::routes::Route;
+use crate::inputs::name::shown;
 
 /// Bytes of the file that are looked at.
 const SAMPLE_BYTES: u64 = 1024 * 1024;
@@ -22,7 +23,7 @@ const SPARE_ROOM: f64 = 1.125;
 
 /// The bytes that the file's records take on each server, if none of their keys is there yet.
 pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u64>> {
-    let problem = || format!("cannot read '{}'", file.display());
+    let problem = || format!("cannot read '{}'", shown(file));
     let log = File::open(file).with_context(problem)?;
     let length = log.metadata().with_context(problem)?.len();
     let (types, servers): (Vec<_>, Vec<_>) =
@@ -31,7 +32,7 @@ pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u
     options.chunk_bytes = 64 * 1024;
     let loader = Loader::new(AppsEncoder::new(types), servers, options);
     let mut bytes = vec![0; routes.len()];
-    let sample = Input::reader(file.display().to_string(), log.take(SAMPLE_BYTES));
+    let sample = Input::reader(shown(file).to_string(), log.take(SAMPLE_BYTES));
     // The sample of a longer file ends early. What has been read until then counts.
     let result = loader.dry_run(
         [sample],

@@ -7,8 +7,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::args::{Args, routes};
 use crate::ops::client::Readers;
-use crate::ops::{NOT_SOUND, Output};
+use crate::ops::stdout::Output;
 use crate::output::messages;
+
+/// The exit code when a record is missing.
+const MISSING: u8 = 1;
 
 /// The longest key that memcached takes.
 const MAX_KEY_BYTES: usize = 250;
@@ -31,7 +34,7 @@ pub(super) fn run(keys: &[OsString], args: &Args, out: &mut Output) -> Result<u8
             out.line(line.unwrap_or_else(|escaped| escaped))?;
         } else {
             log::error!("{} - {name}: no such record", route.server);
-            exit_code = NOT_SOUND;
+            exit_code = MISSING;
         }
     }
     Ok(exit_code)

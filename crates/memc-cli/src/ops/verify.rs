@@ -9,11 +9,11 @@ use memc_core::{Event, Input, Loader, Options};
 
 use crate::args::Args;
 use crate::inputs::source;
-use crate::ops::Output;
 use crate::ops::client::Readers;
 use crate::ops::spill::{Expected, Keys, Spill, hash};
+use crate::ops::stdout::Output;
 
-/// Some records differ or are missing.
+/// The exit code when some records differ or are missing.
 const NOT_THE_SAME: u8 = 3;
 
 /// Bytes of keys that are compared at a time.
