@@ -23,7 +23,7 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// that ends within a member; what can be decompressed before an error is handed out first. After an error every
 /// further read fails.
 ///
-/// It takes about 230 KiB, whatever the input. Reads that are interrupted ([`ErrorKind::Interrupted`]) are done again.
+/// It takes a few hundred KiB, whatever the input. Reads that are interrupted ([`ErrorKind::Interrupted`]) are done again.
 /// An input that does not block ([`ErrorKind::WouldBlock`]) is not supported: this is an error like any other.
 ///
 /// # Errors

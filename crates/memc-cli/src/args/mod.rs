@@ -4,26 +4,25 @@ mod help;
 pub(crate) mod man;
 pub(crate) mod read;
 pub(crate) mod routes;
+mod values;
 pub(crate) mod variables;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use log::LevelFilter;
 
 use crate::args::routes::Route;
-use crate::inputs::find;
+pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
-use crate::inputs::walk;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -59,7 +58,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         default_value = "/data/appsinstalled/*.tsv.gz",
-        value_parser = pattern,
+        value_parser = values::pattern,
         help_heading = "Files"
     )]
     pub(crate) pattern: String,
@@ -78,7 +77,7 @@ pub(crate) struct Args {
         long,
         value_name = "RATE",
         default_value = "0.01",
-        value_parser = rate,
+        value_parser = values::rate,
         allow_negative_numbers = true,
         help_heading = "Files"
     )]
@@ -158,7 +157,7 @@ pub(crate) struct Args {
         global = true,
         value_name = "DURATION",
         default_value = "5s",
-        value_parser = duration,
+        value_parser = values::duration,
         help_heading = "Servers"
     )]
     pub(crate) timeout: Duration,
@@ -206,7 +205,7 @@ pub(crate) struct Args {
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Output")]
     pub(crate) log: Option<PathBuf>,
 
-    /// Log each line as text or as a JSON object
+    /// Log lines as text, or as JSON objects, one a line
     #[arg(
         long,
         global = true,
@@ -221,7 +220,7 @@ pub(crate) struct Args {
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Output")]
     quiet: u8,
 
-    /// Log details, too
+    /// Log details too, such as the counts of each server
     #[arg(short, long, global = true, help_heading = "Output")]
     verbose: bool,
 
@@ -277,7 +276,7 @@ pub(crate) enum Operation {
     /// The exit code is 1 if anything would stop a load; the estimate does not count.
     Check {
         /// Check the files that match this pattern [default: that of a load]
-        #[arg(long, value_parser = pattern)]
+        #[arg(long, value_parser = values::pattern)]
         pattern: Option<String>,
         /// Check these files instead
         #[arg(value_name = "FILE", conflicts_with = "pattern")]
@@ -302,51 +301,6 @@ pub(crate) enum Operation {
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
-}
-
-/// When to show how far the run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ShowProgress {
-    /// If standard error is a terminal.
-    Auto,
-    /// Not at all.
-    Never,
-}
-
-/// What to do with a broken file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OnBroken {
-    /// Stop there.
-    Stop,
-    /// Move it into this folder and go on.
-    Quarantine(PathBuf),
-}
-
-impl OnBroken {
-    fn read(text: &OsStr) -> Result<Self, &'static str> {
-        match text.as_bytes().strip_prefix(b"quarantine=") {
-            None if text == "stop" => Ok(Self::Stop),
-            Some(folder) if !folder.is_empty() => Ok(Self::Quarantine(OsStr::from_bytes(folder).into())),
-            _ => Err("give stop or quarantine=FOLDER"),
-        }
-    }
-
-    /// The folder for broken files, if there is one.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        match self {
-            Self::Stop => None,
-            Self::Quarantine(folder) => Some(folder),
-        }
-    }
-}
-
-/// What a line of the log looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// As the old script's lines.
-    Text,
-    /// As a JSON object.
-    Json,
 }
 
 impl Args {
@@ -449,32 +403,6 @@ impl fmt::Display for Args {
             (humantime::format_duration(timeout), humantime::format_duration(retry_for));
         write!(out, " connections={} timeout={timeout} retry-for={retry_for}", self.connections)?;
         write!(out, " max-error-rate={}", self.max_error_rate)
-    }
-}
-
-/// A pattern that can match files.
-fn pattern(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("it is empty: give one such as '/data/appsinstalled/*.tsv.gz'".to_owned());
-    }
-    if find::is_fixed(Path::new(text)) && Path::new(text).is_dir() {
-        return Err(format!("it is a folder: {}", find::suggest(Path::new(text))));
-    }
-    walk::check(text).map_err(|error| error.to_string())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate >= 0.0 => Ok(rate),
-        _ => Err("it must be a number from 0".to_owned()),
     }
 }
 

@@ -126,6 +126,8 @@ impl LogFile {
         match back {
             // Not every file system can.
             Err(Errno::INVAL | Errno::NOSYS) => renameat(to, name, folder, self.name()?)?,
+            // It has been replaced once more, by what is to be loaded instead.
+            Err(Errno::EXIST) => {}
             back => back?,
         }
         Ok(false)
@@ -155,8 +157,11 @@ fn look(folder: &File, name: &OsStr) -> io::Result<Version> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Read;
     use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
 
+    use anyhow::anyhow;
     use tempfile::TempDir;
 
     use super::*;
@@ -240,6 +245,38 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_all_the_time_gets_a_dot_only_as_it_was_read() -> Result<()> {
+        let (work, log) = opened(OFlags::RDONLY)?;
+        let (new, done) = (work.path().join("in/new"), work.path().join("in/.1.gz"));
+        let until = Instant::now() + Duration::from_secs(1);
+        std::thread::scope(|scope| {
+            let replacing = scope.spawn(|| {
+                for length in (1..=50).cycle().take_while(|_| Instant::now() < until) {
+                    fs::write(&new, "x".repeat(length))?;
+                    fs::rename(&new, log.path())?;
+                }
+                Ok::<_, io::Error>(())
+            });
+            let mut dots = 0;
+            while Instant::now() < until {
+                let mut read = String::new();
+                // Right after a rename there is none.
+                let Ok(mut file) = log.open() else { continue };
+                file.read_to_string(&mut read)?;
+                match log.mark_done() {
+                    Ok(_) => {
+                        assert_eq!(fs::read_to_string(&done)?, read);
+                        dots += 1;
+                    }
+                    Err(error) => assert!(error.is::<Changed>() || !log.path().exists(), "{error:#}"),
+                }
+            }
+            assert!(dots > 0, "it was never done");
+            replacing.join().map_err(|_| anyhow!("the other thread panicked"))?.context("cannot replace it")
+        })
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The file of rejected lines: `FILE<TAB>LINE<TAB>REASON<TAB>` and the line, unchanged, to its end.
 //! `cut -f4-` gives the lines back, ready to be repaired and loaded again.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use memc_core::RejectedLines;
@@ -25,6 +28,18 @@ pub(crate) struct Rejects {
     done_bytes: u64,
     /// Its length when it was synced last.
     synced_bytes: u64,
+    /// Whether the file may have been moved and is to be opened again.
+    reopen: ReopenHandle,
+}
+
+/// Asks for the file to be opened again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReopenHandle(Arc<AtomicBool>);
+
+impl ReopenHandle {
+    pub(crate) fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Rejects {
@@ -39,14 +54,14 @@ impl Rejects {
             if metadata.is_file() && !lock::try_lock(&file, path) {
                 bail!("another memc-load writes to it");
             }
-            let bytes = metadata.len();
-            let path = path.to_owned();
-            Ok(Self { path, file, buffer: Vec::new(), done_bytes: bytes, synced_bytes: bytes })
+            let (path, bytes) = (path.to_owned(), metadata.len());
+            let reopen = ReopenHandle::default();
+            Ok(Self { path, file, buffer: Vec::new(), done_bytes: bytes, synced_bytes: bytes, reopen })
         };
         open().with_context(|| failed(path))
     }
 
-    /// Adds lines of one log, whose name is [shown](crate::inputs::name::shown) and has no tab in it.
+    /// Adds lines of one log, whose name is [shown] and has no tab in it.
     pub(crate) fn add(&mut self, log: &str, lines: &RejectedLines) -> Result<()> {
         for (line, reason, bytes) in lines.lines() {
             let place = format!("{log}\t{line}\t{reason}");
@@ -78,6 +93,32 @@ impl Rejects {
     /// A log is done: what was [synced](Self::sync) stays.
     pub(crate) fn log_done(&mut self) {
         self.done_bytes = self.synced_bytes;
+        self.reopen_if_asked();
+    }
+
+    /// What asks for the file to be opened again, as it may have been moved. That is done between two logs, so that all
+    /// lines of one log are in one file.
+    pub(crate) fn reopen_handle(&self) -> ReopenHandle {
+        self.reopen.clone()
+    }
+
+    /// Opens the file again if that was asked for; to be called between two logs. If that fails, the lines go on to
+    /// where they went.
+    pub(crate) fn reopen_if_asked(&mut self) {
+        if !self.reopen.0.swap(false, Ordering::Relaxed) || self.is_in_place() {
+            return;
+        }
+        match Self::open(&self.path) {
+            Ok(reopened) => *self = Self { reopen: self.reopen.clone(), ..reopened },
+            Err(error) => log::error!("cannot open the file of rejected lines again: {error:#}"),
+        }
+    }
+
+    /// Whether the path still leads to the file. A second lock on it would not be given.
+    fn is_in_place(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own = self.file.metadata().map(identity).ok();
+        own.is_some() && own == self.path.metadata().map(identity).ok()
     }
 
     /// A log will be loaded again from its start: takes back what was added of it.

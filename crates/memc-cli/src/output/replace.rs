@@ -18,6 +18,7 @@ use crate::inputs::permissions;
 use crate::output::metrics;
 use crate::output::report;
 use crate::run::summary::{End, Summary};
+use crate::run::totals::Totals;
 
 /// The mode of a new file of metrics: the collector that reads it is another user, whatever the umask of a service
 /// says.
@@ -29,22 +30,38 @@ pub(crate) fn check(args: &Args) -> Result<()> {
 }
 
 /// Writes what is asked for; if one fails, the other all the same.
-pub(crate) fn write(args: &Args, summary: &Summary, end: &End) -> Result<()> {
+pub(crate) fn write(args: &Args, summary: &mut Summary, end: &End) -> Result<()> {
+    summary.end_round(end);
     each(args, |output, path| match output {
         Output::Report => replace(path, report::json(args, summary, end).as_bytes(), None),
-        // Figures of records that were not sent would be taken for those of records that were.
-        Output::Metrics if args.dry => Ok(()),
-        Output::Metrics => replace(path, metrics::text(args, summary, end).as_bytes(), Some(METRICS_MODE)),
+        Output::Metrics => replace_metrics(args, &summary.totals, path),
     })
 }
 
-/// Writes what is asked for of a follower's round. That this fails is told, and does not end the follower.
-pub(crate) fn write_round(args: &Args, summary: &Summary) {
+/// Writes what is asked for of a follower's round. That this fails is logged, and does not end the follower.
+pub(crate) fn write_round(args: &Args, summary: &mut Summary) {
     let exit_code = summary.exit_code(false, args.max_error_rate);
     let end = End { at: Timestamp::now(), exit_code, error: None };
     if let Err(error) = write(args, summary, &end) {
         log::error!("{error:#}");
     }
+}
+
+/// Writes the metrics in the middle of a run, if they are asked for. That this fails is logged.
+pub(crate) fn write_metrics(args: &Args, totals: &Totals) {
+    let write = |output, path: &Path| match output {
+        Output::Metrics if !is_stream(path) => replace_metrics(args, totals, path),
+        // Who reads a stream expects one report, or the metrics once.
+        _ => Ok(()),
+    };
+    if let Err(error) = each(args, write) {
+        log::error!("{error:#}");
+    }
+}
+
+fn replace_metrics(args: &Args, totals: &Totals, path: &Path) -> io::Result<()> {
+    // Figures of records that were not sent would be taken for those of records that were.
+    if args.dry { Ok(()) } else { replace(path, metrics::text(args, totals).as_bytes(), Some(METRICS_MODE)) }
 }
 
 enum Output {

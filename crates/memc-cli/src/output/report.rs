@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport, ServerReport};
+use memc_core::{Counts, InputReport};
 use serde::Serialize;
 
-use crate::args::routes::Route;
 use crate::args::{Args, VERSION};
 use crate::inputs::name::shown;
 use crate::output::messages;
-use crate::run::summary::{End, Summary, is_acceptable};
+use crate::run::servers;
+use crate::run::summary::{End, Summary, is_acceptable, is_lost};
 
 /// Goes up when a name in the report is taken away or changes its meaning, not when one is added.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -35,7 +35,7 @@ struct Report<'a> {
     bytes_in: u64,
     files: Vec<File<'a>>,
     unfinished_file: Option<File<'a>>,
-    servers: Vec<Server<'a>>,
+    servers: Vec<Server>,
 }
 
 #[derive(Serialize)]
@@ -62,9 +62,9 @@ struct LineCounts {
 }
 
 #[derive(Serialize)]
-struct Server<'a> {
-    device_type: &'a str,
-    address: &'a str,
+struct Server {
+    address: String,
+    device_types: Vec<String>,
     records: u64,
     batches: u64,
     retries: u64,
@@ -95,7 +95,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         bytes_in: run.bytes_in,
         files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
         unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
-        servers: args.routes.iter().zip(&run.servers).map(|it| Server::new(it, summary)).collect(),
+        servers: servers::of(&args.routes).into_iter().filter_map(|it| Server::new(it, summary)).collect(),
     };
     // Numbers, texts and lists of them always become JSON.
     let json = serde_json::to_string_pretty(&report).unwrap_or_default();
@@ -131,20 +131,22 @@ impl LineCounts {
     }
 }
 
-impl<'a> Server<'a> {
-    fn new((route, server): (&'a Route, &'a ServerReport), summary: &Summary) -> Self {
+impl Server {
+    /// `None` if the run has not come to use its servers.
+    fn new(server: servers::Server, summary: &Summary) -> Option<Self> {
+        let report = server.report(&summary.run.servers)?;
         let (_, lost) = summary.lost_on(&server.address);
-        Self {
-            device_type: &route.device_type,
-            address: &server.address,
-            records: server.records,
-            batches: server.batches,
-            retries: server.retries,
-            evictions: server.evictions,
-            memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
-            gone_at_end: server.gone,
+        Some(Self {
+            device_types: server.device_types,
+            records: report.records,
+            batches: report.batches,
+            retries: report.retries,
+            evictions: report.evictions,
+            memory_limit_bytes: (report.memory_limit_bytes > 0).then_some(report.memory_limit_bytes),
+            gone_at_end: is_lost(&report),
             files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
-        }
+            address: server.address,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::output::progress::Shown;
 use crate::output::rejects::Rejects;
+use crate::output::service::Service;
 use crate::run::events::Events;
 use crate::run::summary::Summary;
 
@@ -21,6 +22,7 @@ use crate::run::summary::Summary;
 pub(crate) struct Attempt<'a> {
     pub(crate) args: &'a Args,
     pub(crate) bar: &'a ProgressBar,
+    pub(crate) service: &'a Service,
     pub(crate) servers: &'a [Address],
     pub(crate) loader: &'a Loader<AppsEncoder>,
     pub(crate) rejects: &'a mut Option<Rejects>,
@@ -33,7 +35,8 @@ impl Attempt<'_> {
     /// done; what stopped it, if something did.
     pub(crate) fn run(self, logs: &[Arc<LogFile>], summary: &mut Summary) -> Result<Option<Error>> {
         let left = &summary.files[summary.done.len()..];
-        let progress = Shown::start(self.bar, self.loader.progress_handle(), left, summary.files.len())?;
+        let (handle, total) = (self.loader.progress_handle(), summary.files.len());
+        let progress = Shown::start(self.bar, self.service, handle, left, total)?;
         let mut events = Events {
             args: self.args,
             logs: logs.iter(),
@@ -63,7 +66,7 @@ impl Attempt<'_> {
             Err(stopped) => (*stopped.report, Some(stopped.error)),
         };
         events.end(error.is_some());
-        summary.end(report);
+        summary.end_load(report);
         Ok(error)
     }
 }

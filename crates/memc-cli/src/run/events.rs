@@ -11,6 +11,8 @@ use crate::inputs::log_file::LogFile;
 use crate::output::messages;
 use crate::output::progress::Shown;
 use crate::output::rejects::Rejects;
+use crate::output::replace;
+use crate::run::servers;
 use crate::run::summary::Summary;
 
 /// Where events leave their mark.
@@ -48,7 +50,25 @@ impl Events<'_> {
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);
                 messages::restarted(&address, self.summary);
+                // It answers.
+                self.server_is_away(&address, false);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
+            }
+            Event::ServerAway { address, reason, retry_timeout } => {
+                messages::away(&self.args.routes, &address, &reason, retry_timeout);
+                self.server_is_away(&address, true);
+            }
+            Event::ServerStillAway { address, away_for, .. } => {
+                messages::still_away(&self.args.routes, &address, away_for, self.args.retry_for);
+                self.server_is_away(&address, true);
+            }
+            Event::ServerBack { address, away_for } => {
+                messages::back(&self.args.routes, &address, away_for);
+                self.server_is_away(&address, false);
+            }
+            Event::RecordsReadBack { address, in_flight, read_back, set_again } => {
+                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again);
+                self.summary.totals.add_read_back(&address, in_flight, read_back, set_again);
             }
             _ => {}
         }
@@ -73,8 +93,16 @@ impl Events<'_> {
         // They are in the log now; kept for all files they would only fill the memory.
         file.rejected_lines = Vec::new();
         file.index = self.summary.done.len();
-        self.summary.done.push(file);
+        self.summary.file_done(file);
         Ok(())
+    }
+
+    /// Shows that a server is waited for, or no longer; the metrics are written for the sake of those who watch them
+    /// meanwhile.
+    fn server_is_away(&mut self, address: &str, is_away: bool) {
+        self.shown.server(&servers::named(&self.args.routes, address), is_away);
+        self.summary.totals.server_mut(address).is_away = is_away;
+        replace::write_metrics(self.args, &self.summary.totals);
     }
 
     /// The load has ended: what it leaves unfinished is taken back, and the bar goes.

@@ -18,7 +18,8 @@ use crate::inputs::permissions;
 use crate::inputs::quarantine::Quarantine;
 use crate::inputs::version::Version;
 use crate::output::messages;
-use crate::output::rejects::{self, Rejects};
+use crate::output::rejects::{self, Rejects, ReopenHandle};
+use crate::output::service::Service;
 use crate::run::attempt::Attempt;
 use crate::run::fault::Fault;
 use crate::run::summary::Summary;
@@ -31,6 +32,7 @@ pub(crate) struct Job<'a> {
     servers: Vec<Address>,
     loader: Loader<AppsEncoder>,
     rejects: Option<Rejects>,
+    pub(crate) service: Service,
     quarantine: Option<Quarantine>,
     /// The log that was started and is not done: that it is processed has been logged.
     started: Option<String>,
@@ -76,7 +78,19 @@ impl<'a> Job<'a> {
             _ => None,
         };
         let rejects = rejects::open(args.rejects.as_deref())?;
-        Ok(Self { args, bar, servers, loader, rejects, quarantine, started: None })
+        let timeouts = args.timeout.saturating_add(args.retry_for);
+        let service = Service::start(loader.progress_handle(), timeouts)?;
+        Ok(Self { args, bar, servers, loader, rejects, service, quarantine, started: None })
+    }
+
+    /// Asks for the file of rejected lines to be opened again when no log is in progress.
+    pub(crate) fn rejects_handle(&self) -> Option<ReopenHandle> {
+        self.rejects.as_ref().map(Rejects::reopen_handle)
+    }
+
+    /// Opens the file of rejected lines again if that was asked for. No log may be in progress.
+    pub(crate) fn reopen_rejects(&mut self) {
+        self.rejects.iter_mut().for_each(Rejects::reopen_if_asked);
     }
 
     /// The handle that stops the rounds.
@@ -98,7 +112,7 @@ impl<'a> Job<'a> {
         };
         let logs = summary.files.iter().enumerate().map(log).collect();
         let outcome = self.load_all(logs, summary);
-        log_end(summary, &outcome);
+        log_end(self.args, summary, &outcome);
         outcome
     }
 
@@ -143,6 +157,7 @@ impl<'a> Job<'a> {
         let attempt = Attempt {
             args: self.args,
             bar: self.bar,
+            service: &self.service,
             servers: &self.servers,
             loader: &self.loader,
             rejects: &mut self.rejects,
@@ -183,20 +198,20 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Logs what a round has come to.
-fn log_end(summary: &mut Summary, outcome: &Result<Outcome>) {
+/// Logs how a round has ended.
+fn log_end(args: &Args, summary: &mut Summary, outcome: &Result<Outcome>) {
     let is_cancelled =
         |error: &anyhow::Error| matches!(error.downcast_ref::<Error>(), Some(Error::Cancelled));
-    messages::servers(summary, !matches!(outcome, Ok(Outcome::AllDone)));
+    messages::servers(summary, &args.routes, !matches!(outcome, Ok(Outcome::AllDone)));
     match outcome {
-        Ok(Outcome::AllDone) => messages::run(summary, false),
+        Ok(Outcome::AllDone) => messages::run(summary, args.max_error_rate, false),
         Ok(Outcome::Incomplete(..)) => {
             // Its rejected lines are logged when it is complete.
             summary.run.unfinished = None;
             if !summary.done.is_empty() {
-                messages::run(summary, false);
+                messages::run(summary, args.max_error_rate, false);
             }
         }
-        Err(error) => messages::run(summary, !is_cancelled(error)),
+        Err(error) => messages::run(summary, args.max_error_rate, !is_cancelled(error)),
     }
 }

@@ -5,5 +5,7 @@ pub(crate) mod events;
 pub(crate) mod fault;
 pub(crate) mod job;
 pub(crate) mod self_test;
+pub(crate) mod servers;
 pub(crate) mod signals;
 pub(crate) mod summary;
+pub(crate) mod totals;

@@ -1,8 +1,11 @@
 //! Files that are broken: the run stops there, and goes on from there when they are mended.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
 use memc_testkit::{DEVICE_TYPES, Sample};
 
+use crate::run::skip;
 use crate::workdir::{Workdir, model};
 
 /// Three files, of which `damage` breaks the second: only the first is done. Then it is mended. The second has
@@ -191,4 +194,24 @@ fn a_file_that_cannot_be_renamed_stops_the_run() -> Result<()> {
     run.logs(&["I Acceptable error rate (0). Successful load"])?;
     run.ensure(!run.stderr.contains("replaced"), "nothing was replaced")?;
     run.fails_with(&[&work.name("2.tsv.gz"), &work.name(".2.tsv.gz")])
+}
+
+#[test]
+fn a_dot_that_cannot_be_synced_counts_and_stops_the_run() -> Result<()> {
+    if Command::new("strace").arg("--version").output().is_err() {
+        return skip("there is no strace to have a sync fail");
+    }
+    let work = Workdir::new()?;
+    let mut sample = Sample::new(9);
+    for name in ["1.tsv.gz", "2.tsv.gz"] {
+        work.gzip(name, sample.text(10))?;
+    }
+    // The first of each thread, which is that of the folder.
+    let failing = "exec strace -f -o /dev/null -e trace=fsync -e inject=fsync:error=EIO:when=1";
+    let run = work.load_after(failing, &[])?;
+    run.exits(1)?;
+    run.leaves(&[".1.tsv.gz", "2.tsv.gz"])?;
+    let last = run.log()?.into_iter().rfind(|line| line.starts_with("I "));
+    run.ensure(last.is_some_and(|line| line.starts_with("I 1 of 2 files done: 10 records, ")), "totals")?;
+    run.fails_with(&[&work.name("1.tsv.gz"), "cannot sync its folder"])
 }

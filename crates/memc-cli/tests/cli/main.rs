@@ -1,5 +1,6 @@
 //! The binary `memc-load` from outside, against real servers: its options, its log, its files, its exit codes.
 
+mod away;
 mod broken;
 mod changes;
 mod check;
@@ -15,6 +16,7 @@ mod loading;
 mod locks;
 mod logging;
 mod lost;
+mod metrics;
 mod names;
 mod options;
 mod outputs;
@@ -23,6 +25,7 @@ mod quarantine;
 mod rejects;
 mod run;
 mod servers;
+mod service;
 mod signals;
 mod terminal;
 mod variables;

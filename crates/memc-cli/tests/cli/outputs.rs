@@ -30,7 +30,7 @@ fn report(work: &Workdir) -> Result<Value> {
 
 /// The values by name and labels, read as strictly as a scraper does; every metric has a help text and a type
 /// before its first value.
-fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
     let text = fs::read_to_string(work.path("metrics.prom"))?;
     ensure!(text.ends_with('\n'), "the last line has no end");
     let (mut values, mut helped, mut typed) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -41,7 +41,7 @@ fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
                 ensure!(!helped.contains(&name) && !help.is_empty(), "{line}");
                 helped.push(name);
             }
-            ["#", "TYPE", name, "gauge"] => {
+            ["#", "TYPE", name, "counter" | "gauge"] => {
                 ensure!(helped.last() == Some(&name), "{line}");
                 typed.push(name);
             }
@@ -64,7 +64,7 @@ fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
 }
 
 /// Checks some values of the metrics.
-fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
+pub(crate) fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
     for (series, value) in expected {
         let found = metrics.get(&format!("memc_load_{series}"));
         ensure!(found == Some(value), "{series} is {found:?}, not {value}: {metrics:#?}");
@@ -85,7 +85,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let version = work.run(&["--version"])?.stdout;
     ensure!(report["program_version"] == version.trim().replacen("memc-load ", "", 1), "{report:#}");
     for (name, expected) in [
-        ("schema_version", json!(1)),
+        ("schema_version", json!(2)),
         ("exit_code", json!(3)),
         ("error", Value::Null),
         ("dry", json!(false)),
@@ -109,7 +109,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let packed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
     ensure!(report["bytes_in"] == packed, "{report:#}");
     let server = &report["servers"][1];
-    ensure!(server["device_type"] == "gaid" && server["records"] == 1, "{report:#}");
+    ensure!(server["device_types"] == json!(["gaid"]) && server["records"] == 1, "{report:#}");
     ensure!(
         server["memory_limit_bytes"].as_u64() > Some(0) && server["files_lost"] == json!([]),
         "{report:#}"
@@ -119,16 +119,16 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     tells(
         &metrics(&work)?,
         &[
-            ("exit_code", 3.0),
-            ("files_found", 2.0),
-            ("files_done", 2.0),
-            ("lines", 4.0),
-            ("records_loaded", 3.0),
-            ("lines_rejected{reason=\"fields\"}", 1.0),
-            ("lines_rejected{reason=\"key\"}", 0.0),
-            ("app_ids_dropped", 1.0),
+            ("last_round_exit_code", 3.0),
+            ("last_round_files_found", 2.0),
+            ("files_done_total", 2.0),
+            ("lines_total", 4.0),
+            ("records_loaded_total", 3.0),
+            ("lines_rejected_total{reason=\"fields\"}", 1.0),
+            ("lines_rejected_total{reason=\"key\"}", 0.0),
+            ("app_ids_dropped_total", 1.0),
             (
-                "server_records{device_type=\"idfa\",server=\"ADDRESS\"}"
+                "server_records_total{device_types=\"idfa\",server=\"ADDRESS\"}"
                     .replace("ADDRESS", &address)
                     .as_str(),
                 2.0,
@@ -155,7 +155,10 @@ fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
     run.fails_with(&[error])?;
     ensure!(report["exit_code"] == 1 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_found", 2.0), ("files_done", 1.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 1.0), ("last_round_files_found", 2.0), ("files_done_total", 1.0)],
+    )
 }
 
 #[test]
@@ -168,7 +171,10 @@ fn a_run_with_nothing_to_do_is_reported() -> Result<()> {
         empty["files_found"] == 0 && empty["files"] == json!([]) && empty["error"].is_null(),
         "{empty:#}"
     );
-    tells(&metrics(&work)?, &[("exit_code", 0.0), ("files_found", 0.0), ("records_loaded", 0.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 0.0), ("last_round_files_found", 0.0), ("records_loaded_total", 0.0)],
+    )
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn a_run_that_a_signal_stops_is_reported() -> Result<()> {
     let report = report(&work)?;
     ensure!(report["exit_code"] == 143 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 143.0), ("files_done", 1.0)])
+    tells(&metrics(&work)?, &[("last_round_exit_code", 143.0), ("files_done_total", 1.0)])
 }
 
 #[test]
@@ -233,8 +239,8 @@ fn files_that_a_server_has_lost_are_reported() -> Result<()> {
     let lost = report["servers"][0]["files_lost"].as_array().context("a list")?;
     ensure!(lost.first() == Some(&json!(work.name("1.tsv.gz"))), "{report:#}");
     let lost = if lost.len() == 1 { 1.0 } else { 2.0 };
-    let series = format!("server_files_lost{{device_type=\"idfa\",server=\"{address}\"}}");
-    tells(&metrics(&work)?, &[(&series, lost), ("exit_code", 3.0)])
+    let series = format!("server_files_lost_total{{device_types=\"idfa\",server=\"{address}\"}}");
+    tells(&metrics(&work)?, &[(&series, lost), ("last_round_exit_code", 3.0)])
 }
 
 #[test]
@@ -286,7 +292,10 @@ fn a_follower_that_fails_between_two_rounds_does_not_report_the_last_one_again()
     let error = report["error"].as_str().context("an error")?;
     ensure!(error.starts_with(&format!("cannot lock '{}'", work.name("b"))), "{error}");
     ensure!(report["files"] == json!([]) && report["records_loaded"] == 0, "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_done", 0.0), ("records_loaded", 0.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 1.0), ("last_round_files_done", 0.0), ("last_round_records_loaded", 0.0)],
+    )
 }
 
 #[test]

@@ -47,7 +47,14 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the binary.
     pub(crate) fn start(arguments: &[String]) -> Result<Self> {
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_memc-load")), arguments)
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts the binary with these variables.
+    pub(crate) fn start_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+        command.envs(variables.iter().copied());
+        Self::start_by(command, arguments)
     }
 
     /// Starts the binary by way of a shell, in which `setup` comes first.

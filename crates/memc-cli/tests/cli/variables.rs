@@ -29,8 +29,8 @@ fn every_option_can_be_given_as_a_variable_and_the_command_line_goes_first() -> 
     ensure!(output.status.success(), "{log}");
     let expected = "pattern=/nowhere/*.gz dry=true idfa=[::1]:1 gaid=there:3 adid=127.0.0.1:33015 \
                     dvid=127.0.0.1:33016 imei=h:7 oaid=unix:/s threads=4 connections=1 timeout=5s \
-                    retry-for=2m max-error-rate=0.5";
-    ensure!(log.lines().next().is_some_and(|line| line.ends_with(expected)), "{log}");
+                    retry-for=2m max-error-rate=0.5 (times in ";
+    ensure!(log.lines().next().is_some_and(|line| line.contains(expected)), "{log}");
     Ok(())
 }
 

@@ -83,6 +83,11 @@ impl Workdir {
         Running::start(&self.arguments(options)?)
     }
 
+    /// The same with these variables.
+    pub(crate) fn start_with(&self, options: &[&str], variables: &[(&str, &str)]) -> Result<Running> {
+        Running::start_with(&self.arguments(options)?, variables)
+    }
+
     /// Runs it with these options by way of a shell, in which `setup` comes first: `umask 077; exec`.
     pub(crate) fn load_after(&self, setup: &str, options: &[&str]) -> Result<Run> {
         self.finish(Running::start_after(setup, &self.arguments(options)?)?)

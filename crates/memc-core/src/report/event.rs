@@ -1,5 +1,7 @@
 //! What a load emits while it runs.
 
+use std::time::Duration;
+
 use crate::report::InputReport;
 use crate::report::reject::RejectedLines;
 
@@ -53,5 +55,42 @@ pub enum Event {
     ServerRestarted {
         /// The server's address.
         address: String,
+    },
+    /// A connection to this server broke, or could not be made, and it is tried again; emitted at once.
+    ServerAway {
+        /// The server's address.
+        address: String,
+        /// Why.
+        reason: String,
+        /// For how long it is tried before the load stops.
+        retry_timeout: Duration,
+    },
+    /// This server is still away; emitted once a minute.
+    ServerStillAway {
+        /// The server's address.
+        address: String,
+        /// How long it has been away.
+        away_for: Duration,
+        /// For how long it is tried in all before the load stops.
+        retry_timeout: Duration,
+    },
+    /// This server acknowledges records again.
+    ServerBack {
+        /// The server's address.
+        address: String,
+        /// How long it was away.
+        away_for: Duration,
+    },
+    /// The end of a connection to this server could not be confirmed, so records that were in flight on it were
+    /// read back.
+    RecordsReadBack {
+        /// The server's address.
+        address: String,
+        /// Records that were in flight.
+        in_flight: u64,
+        /// Records that were read back.
+        read_back: u64,
+        /// Records among these that were stale, and were set again.
+        set_again: u64,
     },
 }

@@ -49,7 +49,7 @@ impl Counts {
     }
 
     /// Adds another part's counts to these.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.lines += other.lines;
         self.loaded += other.loaded;
         for (&reason, count) in &other.rejected {
