@@ -3,155 +3,28 @@
 mod args;
 mod follow;
 mod inputs;
+mod load;
+mod ops;
 mod output;
 mod run;
 
 use std::process::ExitCode;
-use std::sync::mpsc;
 
-use anyhow::{Context, Result};
-use indicatif::ProgressBar;
-use jiff::{Timestamp, Zoned};
-use memc_core::Error;
-
-use crate::args::{Args, manual};
-use crate::follow::watcher::Bell;
-use crate::inputs::find;
-use crate::inputs::lock::FolderLocks;
+use crate::args::{Args, man};
 use crate::inputs::own_outputs;
-use crate::output::log::Log;
-use crate::output::rejects::ReopenHandle;
-use crate::output::{messages, progress, replace};
-use crate::run::job::Job;
-use crate::run::self_test;
-use crate::run::signals::{self, Taken};
-use crate::run::summary::{End, NOT_ALL_WELL, Summary};
+use crate::run::signals;
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
-    if let Some(printed) = manual::print(&args) {
+    if let Some(printed) = man::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    if let Err(text) = own_outputs::check(&args.pattern, args.output_files(), args.on_broken.folder()) {
+    if let Err(text) = own_outputs::check(args.source(), args.output_files(), args.on_broken.folder()) {
         args::exit_for_wrong_usage(text);
     }
     signals::survive_file_size_limit();
-    let signals = signals::take();
-    let bar = progress::bar(&args);
-    let mut summary = Summary::new();
-    let (log, result) = match Log::start(&args, &bar) {
-        Ok(log) => {
-            (Some(log.clone()), signals.and_then(|signals| run(&args, &bar, &log, signals, &mut summary)))
-        }
-        Err(error) => (None, Err(error)),
-    };
-    end(&args, log.as_ref(), &mut summary, result)
-}
-
-/// The whole job; an error means that it stopped before its end.
-fn run(args: &Args, bar: &ProgressBar, log: &Log, signals: Taken, summary: &mut Summary) -> Result<()> {
-    log::info!("Memc loader started with options: {args} (times in UTC{})", Zoned::now().strftime("%:z"));
-    if args.inflate_threads.is_some() {
-        messages::inflate_threads_ignored();
-    }
-    if args.test {
-        self_test::run().context("the self-check failed")?;
-        log::info!("The self-check passed");
-        return Ok(());
-    }
-    replace::check(args)?;
-    let mut job = Job::new(args, bar)?;
-    let (bell, rung) = mpsc::sync_channel(1);
-    let watch = watch(signals, &job, log, &bell)?;
-    let result = match args.follow {
-        true => follow::follow(&mut job, summary, bell, &rung),
-        false => once(&mut job, summary),
-    };
-    summary.signalled = watch.exit_code();
-    job.service.stopping();
-    result
-}
-
-/// Has signals stop the job, and open its files again.
-fn watch(signals: Taken, job: &Job<'_>, log: &Log, bell: &Bell) -> Result<signals::Watch> {
-    let (stop, service, ring) = (job.stop_handle(), job.service.clone(), bell.clone());
-    let stop = move |signal: &str| {
-        // The log names the signal before it names the end.
-        log::warn!("{signal}: finishing what is in flight; again to end at once");
-        service.status(format_args!("finishing what is in flight ({signal})"));
-        stop.request();
-        // A bell that is ringing needs no more.
-        let _ = ring.try_send(());
-    };
-    let (log, rejects, ring) = (log.clone(), job.rejects_handle(), bell.clone());
-    let reopen = move || {
-        rejects.iter().for_each(ReopenHandle::request);
-        let _ = ring.try_send(());
-        match log.reopen() {
-            Ok(true) => log::info!("SIGHUP: the log continues here"),
-            Ok(false) => {}
-            Err(error) => log::error!("SIGHUP: {error:#}; the log stays where it was"),
-        }
-    };
-    signals::Watch::start(signals, stop, reopen)
-}
-
-/// Loads what is there now.
-fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
-    let pattern = &job.args.pattern;
-    let mut locks = FolderLocks::default();
-    let found = if job.args.dry { find::find(pattern)? } else { locks.find(pattern)? };
-    summary.owns_folders = true;
-    job.service.ready();
-    messages::others(&found.others);
-    summary.files = found.logs;
-    if summary.files.is_empty() {
-        log::warn!("No file matches '{pattern}': nothing to do");
-        return Ok(());
-    }
-    job.load(summary, &locks, &[]).map(drop)
-}
-
-/// Reports how the run has ended: in the log, in the files for other programs, by the exit code.
-fn end(args: &Args, log: Option<&Log>, summary: &mut Summary, result: Result<()>) -> ExitCode {
-    let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
-    if exit_code == 0 && log.is_some_and(Log::has_failed) {
-        exit_code = NOT_ALL_WELL;
-    }
-    // Each round of a follower has been written when it ended.
-    let is_due = summary.owns_folders && !(args.follow && result.is_ok());
-    let error = result.err();
-    if let Some(error) = &error
-        && !matches!(error.downcast_ref(), Some(Error::Cancelled))
-    {
-        complain(args, error);
-    }
-    let error = error.map(|error| format!("{error:#}"));
-    let end = End { at: Timestamp::now(), exit_code, error };
-    if is_due && let Err(error) = replace::write(args, summary, &end) {
-        match exit_code {
-            // The reason is in the log already, and often it is the same.
-            1 => log::warn!("{error:#}"),
-            0 | NOT_ALL_WELL => {
-                log::error!("{error:#}");
-                exit_code = NOT_ALL_WELL;
-            }
-            _ => complain(args, &error),
-        }
-    }
-    if exit_code == NOT_ALL_WELL
-        && let Some(text) = log.and_then(Log::unseen_complaint)
-    {
-        output::log::complain(text);
-    }
-    ExitCode::from(exit_code)
-}
-
-/// Logs what has gone wrong, and writes it to standard error if the log goes to a file: who started the program looks
-/// there, and the file may not even exist.
-fn complain(args: &Args, error: &anyhow::Error) {
-    log::error!("{error:#}");
-    if args.log.is_some() {
-        output::log::complain(format_args!("{error:#}"));
+    match &args.command {
+        Some(operation) => ops::run(operation, &args),
+        None => load::run(&args),
     }
 }

@@ -158,7 +158,9 @@ impl Shared {
         let of_answers = Arc::clone(&client);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let _ = self.take(client, holding, buffer);
+                let client = client;
+                let _ = self.take(&client, holding, buffer);
+                drop(client);
                 buffer.lock().is_complete = true;
                 buffer.changed.notify_all();
             });
@@ -173,7 +175,7 @@ impl Shared {
     }
 
     /// Takes what the client sends, until it closes or its side is to be closed.
-    fn take(&self, client: Arc<TcpStream>, holding: Holding, buffer: &Buffer) -> io::Result<()> {
+    fn take(&self, client: &TcpStream, holding: Holding, buffer: &Buffer) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
         let mut taken = 0;
         while !self.is_stopped() && !buffer.left.load(Ordering::SeqCst) {
@@ -202,7 +204,7 @@ impl Shared {
                 && taken >= limit
             {
                 if close == Close::Reset {
-                    set_socket_linger(&*client, Some(Duration::ZERO))?;
+                    set_socket_linger(client, Some(Duration::ZERO))?;
                 } else {
                     client.shutdown(Shutdown::Write)?;
                 }

@@ -19,6 +19,7 @@ use crate::inputs::find;
 use crate::inputs::lock;
 use crate::inputs::lock::FolderLocks;
 use crate::inputs::name::shown;
+use crate::inputs::source::Source;
 use crate::inputs::version::Version;
 use crate::output::messages;
 use crate::output::replace;
@@ -115,7 +116,7 @@ impl<'a> Lookout<'a> {
         self.has_folder = !folders.of_logs.is_empty();
         self.locks.drop_removed();
         self.locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
-        let found = self.locks.find(self.pattern)?;
+        let found = self.locks.find(Source::Pattern(self.pattern))?;
         messages::others(found.others.iter().filter(|path| !self.others.contains(*path)));
         self.others = found.others;
         Ok(found.logs)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::inputs::name::shown;
 use crate::inputs::walk::{expand, is_dotted, is_wild};
 
 /// What matches a pattern.
@@ -75,7 +76,8 @@ pub(crate) fn folders_of_logs(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-fn is_fixed(part: &Path) -> bool {
+/// Whether it has no wildcards.
+pub(crate) fn is_fixed(part: &Path) -> bool {
     !part.iter().any(is_wild)
 }
 
@@ -84,6 +86,11 @@ fn matching_folders(part: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = expand(part.to_str().context("a pattern is text")?)?;
     folders.retain(|path| path.is_dir());
     Ok(folders)
+}
+
+/// What to give instead of a folder.
+pub(crate) fn suggest(folder: &Path) -> String {
+    format!("give '{}'", shown(&folder.join("*.tsv.gz")))
 }
 
 /// The folder that a file is in.

@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::inputs::find::{self, Found};
 use crate::inputs::name::shown;
+use crate::inputs::source::Source;
 
 /// Locks on folders. The system takes them back with the process, whatever its end, and nothing of them is
 /// on the disk.
@@ -25,12 +26,12 @@ pub(crate) struct FolderLocks {
 }
 
 impl FolderLocks {
-    /// What matches the pattern, with the folders of the logs locked.
-    pub(crate) fn find(&mut self, pattern: &str) -> Result<Found> {
-        let mut found = find::find(pattern)?;
+    /// The logs of the source, with their folders locked.
+    pub(crate) fn find(&mut self, source: Source<'_>) -> Result<Found> {
+        let mut found = source.find()?;
         // Another loader may have finished some of the files before it left the folder to this one.
         while self.take(found.logs.iter().map(|log| find::folder(log)))? {
-            found = find::find(pattern)?;
+            found = source.find()?;
         }
         Ok(found)
     }

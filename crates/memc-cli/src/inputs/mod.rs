@@ -7,5 +7,6 @@ pub(crate) mod name;
 pub(crate) mod own_outputs;
 pub(crate) mod permissions;
 pub(crate) mod quarantine;
+pub(crate) mod source;
 pub(crate) mod version;
 pub(crate) mod walk;

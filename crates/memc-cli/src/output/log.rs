@@ -151,6 +151,15 @@ pub(crate) fn complain(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "memc-load: {text}");
 }
 
+/// Logs the error that ends the program, and writes it to standard error if the log goes to a file: who started the
+/// program looks there, and the file may not even exist.
+pub(crate) fn fail(args: &Args, error: &anyhow::Error) {
+    log::error!("{error:#}");
+    if args.log.is_some() {
+        complain(format_args!("{error:#}"));
+    }
+}
+
 /// The line as the script wrote it.
 fn text(record: &Record<'_>) -> String {
     let time = Zoned::now().strftime("%Y.%m.%d %H:%M:%S");

@@ -7,7 +7,7 @@ use memc_core::apps::UserApps;
 use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
 use prost::Message;
 
-use crate::args::Route;
+use crate::args::routes::Route;
 use crate::inputs::find;
 use crate::inputs::name::shown;
 use crate::run::servers;
@@ -26,10 +26,18 @@ pub(crate) fn inflate_threads_ignored() {
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
-    let key = record.key.escape_ascii();
-    match UserApps::decode(record.value) {
-        Ok(apps) => log::debug!("{} - {key} -> {}", servers[record.server], text_format(&apps)),
-        Err(error) => log::error!("{} - {key} -> not a message: {error}", servers[record.server]),
+    match record_line(&servers[record.server], record.key, record.value) {
+        Ok(line) => log::debug!("{line}"),
+        Err(line) => log::error!("{line}"),
+    }
+}
+
+/// A record on a server as one line of text; an error if its value is none that a load stores, with escapes then.
+pub(crate) fn record_line(server: &Address, key: &[u8], value: &[u8]) -> Result<String, String> {
+    let key = key.escape_ascii();
+    match UserApps::decode(value).ok().filter(|apps| apps.encode_to_vec() == value) {
+        Some(apps) => Ok(format!("{server} - {key} -> {}", text_format(&apps))),
+        None => Err(format!("{server} - {key} -> not a record of an apps log: '{}'", value.escape_ascii())),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use memc_core::{Address, ServerReport};
 
-use crate::args::Route;
+use crate::args::routes::Route;
 
 /// A server with the options that name it. Shown as `127.0.0.1:33013 (--idfa, --gaid)`.
 #[derive(Clone, Debug, PartialEq, Eq)]

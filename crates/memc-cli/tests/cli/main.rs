@@ -3,9 +3,12 @@
 mod away;
 mod broken;
 mod changes;
+mod check;
 mod chronology;
 mod dry;
+mod files;
 mod follow;
+mod get;
 mod inputs;
 mod killed;
 mod kinds;
@@ -26,4 +29,5 @@ mod service;
 mod signals;
 mod terminal;
 mod variables;
+mod verify;
 mod workdir;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// No run in these tests takes nearly as long; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A failed check shows so many lines of standard error at most, the last ones.
+/// A failed check shows at most this many lines of standard error, the last ones.
 const SHOWN_LINES: usize = 40;
 
 /// Says that a test does nothing here, past the harness, which shows nothing of tests that pass.
@@ -146,6 +146,13 @@ impl Run {
     pub(crate) fn ensure(&self, sound: bool, what: impl fmt::Display) -> Result<()> {
         ensure!(sound, "{what}\n{self}");
         Ok(())
+    }
+
+    /// Checks the exit code, and that standard output has just these lines.
+    pub(crate) fn shows(&self, code: i32, lines: &[impl AsRef<str>]) -> Result<()> {
+        self.ensure(self.status.code() == Some(code), format!("expected exit code {code}"))?;
+        let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
+        self.ensure(self.stdout.lines().eq(lines.iter().copied()), format!("expected to be shown {lines:#?}"))
     }
 
     /// Checks the exit code, and that nothing came to standard output.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::run::{Run, Running};
 
-/// See the module's text. All of it is gone when this is dropped.
+/// The folder and the servers; all of it is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Workdir {
     folder: TempDir,
@@ -60,6 +60,16 @@ impl Workdir {
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Run> {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         self.finish(Running::start(&arguments)?)
+    }
+
+    /// Runs it with these arguments and the four servers.
+    pub(crate) fn with_servers(&self, arguments: &[&str]) -> Result<Run> {
+        let mut all = Vec::new();
+        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
+            all.extend([format!("--{name}"), server.address()]);
+        }
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.finish(Running::start(&all)?)
     }
 
     /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern

@@ -81,14 +81,14 @@ impl Server {
         }
         match self.check_orphans(connection) {
             Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) => {
-                return Err(error);
+                Err(error)
             }
             Err(error) => {
                 // Something that closes the connection at that question is asked once more, then not again.
                 self.is_clear.store(self.was_silent.swap(true, Ordering::Relaxed), Ordering::Relaxed);
-                return Err(error);
+                Err(error)
             }
-            Ok(()) => return Ok((attempt, false)),
+            Ok(()) => Ok((attempt, false)),
         }
     }
 

@@ -157,8 +157,7 @@ mod tests {
     fn orphans_are_connections_from_here_that_no_process_holds() {
         let line = |ports: &str, inode: u32| {
             format!(
-                "   0: 0100007F:{} 0100007F:581C 01 00000000:00000000 00:00000000 00000000     0        0 {inode} 1",
-                ports
+                "   0: 0100007F:{ports} 0100007F:581C 01 00000000:00000000 00:00000000 00000000     0        0 {inode} 1"
             )
         };
         let sockets = |lines: &[String]| Sockets(lines.iter().filter_map(|line| held_ports(line)).collect());
