@@ -19,6 +19,7 @@ mod lost;
 mod metrics;
 mod names;
 mod options;
+mod orphans;
 mod outputs;
 mod permissions;
 mod quarantine;

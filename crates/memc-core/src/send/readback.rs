@@ -19,6 +19,9 @@ const MAX_TRIES: u8 = 2;
 /// Reading back takes at most one part in so many of the time, once nothing has come late for a while.
 const SHARE: u32 = 10;
 
+/// Something that holds sets for no longer than this between two deliveries is noticed, however short the timeout.
+const MIN_SETTLE: Duration = Duration::from_secs(1);
+
 /// The keys that were in flight, each with what its server must hold.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
@@ -76,11 +79,12 @@ impl Suspects {
         }
     }
 
-    /// That connection has ended, as far as we see. What it has left on the way may take as long as `io_timeout`.
+    /// That connection has ended, as far as we see. What it has left on the way may take as long as `io_timeout`, and
+    /// at least a second.
     pub(crate) fn connection_ended(&mut self, io_timeout: Duration) {
         let now = Instant::now();
         self.ended = Some(now);
-        self.settled_at = self.settled_at.max(now.checked_add(io_timeout));
+        self.settled_at = self.settled_at.max(now.checked_add(io_timeout.max(MIN_SETTLE)));
     }
 
     /// Nothing can have been left on the way.
@@ -163,7 +167,7 @@ impl Suspects {
         // More may come for as long as it has come until now.
         let now = Instant::now();
         let coming_for = self.ended.map_or(Duration::ZERO, |ended| ended.elapsed());
-        self.settled_at = self.settled_at.max(now.checked_add(coming_for));
+        self.settled_at = self.settled_at.max(now.checked_add(coming_for.max(MIN_SETTLE)));
         stale.close();
         connection.send(&stale)?;
         // What is refused will be found to be missing.

@@ -86,7 +86,7 @@ fn a_server_that_accepts_and_never_acknowledges_stops_the_load() -> Result {
 fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy([])?;
-    let text = Sample::new(1).with(0.3, 0.0).text(3000);
+    let text = Sample::new(1).with(0.3, 0.0).text(12_000);
     let mut model = Model::new();
     model.load(&text);
     let report = setup.loader(&proxy, patient())?.load([input("file", text.clone())], ignore)?;
@@ -94,9 +94,10 @@ fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
     let before = middle - usize::try_from(report.servers[BEHIND].batches)? * 2;
 
     let setup = Setup::start()?;
-    let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(before + 80), 10))?;
+    let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(before + 500), 10))?;
     let mut options = patient();
     options.retry_timeout = Duration::from_millis(150);
+    options.max_bytes_in_flight = 20_000;
     options.io_timeout = Duration::from_millis(600);
     let report = setup.loader(&proxy, options)?.load([input("file", text)], ignore)?;
     assert!(report.duration > Duration::from_millis(150), "{:?}", report.duration);
