@@ -41,3 +41,4 @@ pub use report::reject::{QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLin
 pub use report::{Counts, InputReport, LoadError, RunReport, ServerReport};
 pub use stop::StopHandle;
 pub use wire::address::Address;
+pub use wire::status::ServerStatus;

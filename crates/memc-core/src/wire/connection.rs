@@ -79,7 +79,13 @@ impl Connection {
     /// What the server says of itself now; no batch may be under way.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
         let mut reader = StatsReader::default();
-        let end = self.ask(b"stats\r\n", |line| reader.line(line))?;
+        self.stats_lines(|line| reader.line(line))?;
+        reader.finish().inspect_err(|_| self.broken = true)
+    }
+
+    /// Has each line of the answer to `stats` taken: `STAT name value`.
+    pub(crate) fn stats_lines(&mut self, take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let end = self.ask(b"stats\r\n", take)?;
         if end.starts_with(b"CLIENT_ERROR unauth") {
             let text = "it asks for a user and a password: give user:password@host:port";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -88,7 +94,7 @@ impl Connection {
             self.broken = true;
             return Err(unexpected(&end));
         }
-        reader.finish().inspect_err(|_| self.broken = true)
+        Ok(())
     }
 
     /// Which connections the server has now, as far as it says; no batch may be under way.

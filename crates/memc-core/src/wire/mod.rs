@@ -9,4 +9,5 @@ pub(crate) mod meta;
 pub(crate) mod patience;
 pub(crate) mod peers;
 pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod stream;
