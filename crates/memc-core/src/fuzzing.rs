@@ -1,11 +1,13 @@
 //! Opens the crate's inner parts to the fuzz targets; it is compiled for them only.
 
 use std::io::{self, Cursor, Read};
+use std::sync::Arc;
 
 use crate::buffers::Reusable;
 use crate::read::inflate::{Decoder, Stop};
 use crate::read::input::Plain;
-use crate::read::lines::{Cutter, Piece, Text};
+use crate::read::chunk::{Piece, Text};
+use crate::read::lines::{Cut, Cutter};
 use crate::wire::connection::{Answer, AnswerReader};
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
@@ -18,10 +20,10 @@ use crate::wire::connection::{Answer, AnswerReader};
 ///
 /// When the pieces take more memory than the limits allow.
 pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::Result<Vec<(bool, Vec<u8>)>> {
-    let mut cutter = Cutter::new(input, piece_bytes, max_line_bytes);
+    let mut cutter = Cutter::new(input, piece_bytes.max(1), max_line_bytes.max(1));
     let mut text = Text::default();
     let mut pieces = Vec::new();
-    while let Some(piece) = cutter.next_piece(&mut text)? {
+    while let Cut::Piece(piece) = cutter.next_piece(&mut text, |_| true)? {
         let capacity = text.capacity();
         assert!(capacity <= max_line_bytes + 3 * piece_bytes, "{capacity} bytes for a piece");
         pieces.push((piece == Piece::Lines, text.as_bytes().to_vec()));
@@ -32,7 +34,7 @@ pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::R
 /// The text of an input, up to its end or an error, by so many threads in segments of so many bytes.
 pub fn inflate(bytes: Vec<u8>, threads: usize, segment_bytes: usize) -> (Vec<u8>, Option<io::ErrorKind>) {
     let mut text = Vec::new();
-    let result = Plain::new(Box::new(Cursor::new(bytes)), threads, segment_bytes)
+    let result = Plain::new(Box::new(Cursor::new(bytes)), &Arc::default(), threads, segment_bytes)
         .and_then(|mut plain| plain.read_to_end(&mut text));
     (text, result.err().map(|error| error.kind()))
 }

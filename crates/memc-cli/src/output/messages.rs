@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memc_core::apps::UserApps;
+use memc_core::apps::prost::Message;
 use memc_core::{Address, DryRecord, Error, InputReport};
-use prost::Message;
 
 use crate::args::Route;
 use crate::run::summary::{Summary, is_acceptable};
@@ -58,19 +58,20 @@ pub(crate) fn replaced(older: &Path) {
 /// Logs the first rejected lines of each reason, then how many there are.
 fn rejects(file: &InputReport) {
     for rejected in &file.rejected_lines {
-        log::warn!("{}:{}: rejected ({}): {}", file.name, rejected.line, rejected.reason, rejected.text);
+        let why = rejected.explanation.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        log::warn!("{}:{}: rejected ({}{why}): {}", file.name, rejected.line, rejected.reason, rejected.text);
     }
     if !file.counts.rejected.is_empty() {
         let reasons: Vec<_> =
             file.counts.rejected.iter().map(|(name, count)| format!("{name} {count}")).collect();
         log::warn!("{}: rejected lines by reason: {}", file.name, reasons.join(", "));
     }
-    if file.counts.dropped > 0 {
-        log::warn!(
-            "{}: {} app ids are no numbers and were left out of their records",
-            file.name,
-            file.counts.dropped
-        );
+    for part in &file.dropped_parts {
+        log::warn!("{}:{}: app id left out ({}): {}", file.name, part.line, part.kind, part.text);
+    }
+    if !file.counts.dropped.is_empty() {
+        let kinds: Vec<_> = file.counts.dropped.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        log::warn!("{}: app ids left out of their records: {}", file.name, kinds.join(", "));
     }
 }
 

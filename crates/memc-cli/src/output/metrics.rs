@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
-use memc_core::{RejectReason, ServerReport};
+use memc_core::{RejectReason, ServerReport, apps};
 
 use crate::args::{Args, VERSION};
 use crate::run::summary::{End, Summary};
@@ -14,7 +14,7 @@ const REASONS: [RejectReason; 7] = [
     RejectReason::LineTooLong,
     RejectReason::FieldCount,
     RejectReason::EmptyField,
-    RejectReason::Coordinates,
+    apps::COORDINATES,
     RejectReason::NoServer,
     RejectReason::InvalidKey,
     RejectReason::ServerRefused,
@@ -38,10 +38,10 @@ pub(crate) fn text(args: &Args, summary: &Summary, end: &End) -> String {
     text.one("lines", "Lines of the files that are done.", counts.lines);
     text.one("records_loaded", "Records that their servers acknowledged.", counts.loaded);
     let mut rejected = BTreeMap::from(REASONS.map(|reason| (reason, 0)));
-    rejected.extend(&counts.rejected);
+    rejected.extend(counts.rejected.clone());
     let rejected = rejected.into_iter().map(|(reason, count)| (labels(&[("reason", reason.name())]), count));
     text.family("lines_rejected", "Lines that were rejected, by reason.", rejected);
-    text.one("app_ids_dropped", "App ids left out of records because they are no numbers.", counts.dropped);
+    text.one("app_ids_dropped", "App ids left out of records because they are no u32.", counts.dropped_total());
     text.one(
         "input_bytes",
         "Bytes read from the files that are done, packed ones if they are gzip.",

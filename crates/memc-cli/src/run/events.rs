@@ -25,7 +25,7 @@ impl Events<'_> {
     /// Handles one event; an error stops the load.
     pub(crate) fn handle(&mut self, event: Event) -> Result<()> {
         match event {
-            Event::InputStarted(name) => {
+            Event::InputStarted { name, .. } => {
                 if self.again.as_ref() != Some(&name) {
                     log::info!("Processing {name}");
                 }
@@ -41,11 +41,11 @@ impl Events<'_> {
                 messages::file(&file, self.args.max_error_rate);
                 replaced.iter().for_each(|older| messages::replaced(older));
                 // They are in the log now; kept for all files they would only fill the memory.
-                file.rejected_lines = Vec::new();
+                (file.rejected_lines, file.dropped_parts) = Default::default();
                 self.summary.done.push(file);
             }
-            Event::LinesRejected { file, lines } => {
-                self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
+            Event::LinesRejected { name, lines, .. } => {
+                self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&name, &lines))?;
             }
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::ErrorKind;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use indicatif::ProgressBar;
 use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Error, Event, Input, Loader, Options, StopHandle};
@@ -47,8 +47,7 @@ impl<'a> Job<'a> {
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
         options.report_rejected = args.rejects.is_some();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
-        pool.build_global().context("cannot start the threads")?;
+        options.threads = args.threads();
         let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
         let rejects = rejects::open(args.rejects.as_deref())?;
         Ok(Self { args, bar, servers, loader, rejects, incomplete: None })

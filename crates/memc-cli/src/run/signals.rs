@@ -21,19 +21,20 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Takes SIGINT and SIGTERM over; the first of them has `stop` called.
-    pub(crate) fn start(stop: impl FnOnce() + Send + 'static) -> Result<Self> {
+    pub(crate) fn start(stop: impl Fn() + Clone + Send + 'static) -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
         let first = Arc::new(OnceLock::new());
         let received = Arc::clone(&first);
         let watching = move || {
-            let mut stop = Some(stop);
             let mut at = None;
             for signal in signals.forever() {
                 if received.set(signal).is_ok() {
                     at = Some(Instant::now());
-                    let stop = stop.take();
                     // The log may be a pipe that nobody reads; the next signal has to end the process also then.
-                    thread::spawn(move || announce(signal, stop));
+                    let then = stop.clone();
+                    if thread::Builder::new().spawn(move || announce(signal, then)).is_err() {
+                        stop();
+                    }
                 } else if at.is_some_and(|at| at.elapsed() > SAME_REQUEST) {
                     low_level::exit(exit_code(signal).into());
                 }
@@ -50,10 +51,10 @@ impl Watch {
 }
 
 /// The log tells of the signal before it can tell of the end.
-fn announce(signal: i32, stop: Option<impl FnOnce()>) {
+fn announce(signal: i32, stop: impl Fn()) {
     let name = low_level::signal_name(signal).unwrap_or("a signal");
     log::warn!("{name}: finishing what is in flight; again to end at once");
-    stop.into_iter().for_each(|stop| stop());
+    stop();
 }
 
 /// What a shell reports of a process that a signal has ended.

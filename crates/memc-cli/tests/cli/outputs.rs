@@ -93,7 +93,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
         ("lines", json!(4)),
         ("records_loaded", json!(3)),
         ("lines_rejected", json!(1)),
-        ("lines_rejected_by_reason", json!({"fields": 1})),
+        ("lines_rejected_by_reason", json!({"field_count": 1})),
         ("app_ids_dropped", json!(1)),
         ("unfinished_file", Value::Null),
     ] {
@@ -123,7 +123,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
             ("files_done", 2.0),
             ("lines", 4.0),
             ("records_loaded", 3.0),
-            ("lines_rejected{reason=\"fields\"}", 1.0),
+            ("lines_rejected{reason=\"field_count\"}", 1.0),
             ("lines_rejected{reason=\"key\"}", 0.0),
             ("app_ids_dropped", 1.0),
             (

@@ -2,33 +2,33 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::buffers::BufferPool;
+use crate::buffers::{BufferPool, Reusable};
+use crate::encode::record::Record;
+use crate::order::budget::CHUNK_BYTES;
 use crate::order::ledger::Ledger;
 use crate::order::reorder::ReorderQueue;
 use crate::order::tally::Tally;
-use crate::read::chunk::Chunk;
-use crate::read::lines::{Piece, Text};
+use crate::read::chunk::{Chunk, Piece, Text};
+use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::wire::batch::Batch;
-use crate::{Encode, Record, RejectReason};
+use crate::{Encode, Error};
 
 /// The longest key, from memcached's
 /// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt), section "Keys".
 const MAX_KEY_BYTES: usize = 250;
 
-/// So much of a rejected line is quoted in the log.
-const KEPT_OF_LINE: usize = 120;
+/// A record's buffer that has grown over this for an odd line is not kept.
+const MAX_KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) ledger: &'a Ledger,
     /// The queue of each connection: those of the first server, then those of the second, …
-    pub(crate) turns: &'a [ReorderQueue],
+    pub(crate) queues: &'a [ReorderQueue],
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
-    pub(crate) servers: usize,
-    /// Connections to each server; `None` in a dry run, in which all servers share one queue.
-    pub(crate) connections: Option<usize>,
+    pub(crate) connections: usize,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
@@ -50,33 +50,47 @@ impl<'a, E: Encode> Worker<'a, E> {
 
     /// Encodes the lines of a chunk and leaves the batches to the connections.
     pub(crate) fn work(&mut self, chunk: Chunk) {
+        let Chunk { number, piece, text, mut share } = chunk;
         let shared = self.shared;
-        self.batches.resize_with(shared.turns.len(), || shared.batches.take());
+        self.take_batches(text.as_bytes().len());
         let mut tally = Tally::default();
-        tally.counts.bytes_decompressed = chunk.text.as_bytes().len() as u64;
-        match chunk.piece {
-            Piece::Lines => self.encode_lines(chunk.text.as_bytes(), &mut tally),
+        tally.counts.bytes_decompressed = text.as_bytes().len() as u64;
+        match piece {
+            Piece::Lines => self.encode_lines(text.as_bytes(), &mut tally),
             Piece::LongLine => {
                 tally.counts.lines = 1;
-                tally.reject(
-                    0,
-                    RejectReason::LineTooLong,
-                    || quote(chunk.text.as_bytes()),
-                    shared.report_rejected,
-                );
+                let quote = || (quote(text.as_bytes()), None);
+                tally.reject(0, RejectReason::LineTooLong, quote, shared.report_rejected);
             }
         }
-        for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
-            batch.close();
-            turns.submit(chunk.number, batch);
+        if self.record.value.capacity() > MAX_KEPT_VALUE_BYTES {
+            self.record = Record::default();
         }
         if shared.report_rejected {
             // A server may still refuse some of the lines.
-            tally.text = chunk.text.into_bytes();
+            tally.text = text.into_bytes();
         } else {
-            shared.texts.give(chunk.text);
+            shared.texts.give(text);
         }
-        shared.ledger.report(chunk.number, tally);
+        let batches: usize = self.batches.iter().map(Batch::capacity).sum();
+        share.set(CHUNK_BYTES + batches + tally.kept_bytes());
+        for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
+            batch.close();
+            queue.submit(number, batch);
+        }
+        shared.ledger.report_encoded(number, tally, share);
+    }
+
+    /// Takes a batch for each connection. Records take about as many bytes as their lines, on all connections alike:
+    /// with room for that, a batch does not grow to twice its size.
+    fn take_batches(&mut self, text_bytes: usize) {
+        let Shared { queues, batches, .. } = *self.shared;
+        let expected_bytes = text_bytes / queues.len().max(1);
+        self.batches.resize_with(queues.len(), || {
+            let mut batch = batches.take();
+            batch.reserve(expected_bytes);
+            batch
+        });
     }
 
     fn encode_lines(&mut self, mut text: &[u8], tally: &mut Tally) {
@@ -85,7 +99,8 @@ impl<'a, E: Encode> Worker<'a, E> {
             let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
             let line = &text[..end];
             if let Err(reason) = self.encode_line(line, number, tally) {
-                tally.reject(number, reason, || quote(line), self.shared.report_rejected);
+                let quote = || (quote(line), self.record.take_explanation());
+                tally.reject(number, reason, quote, self.shared.report_rejected);
             }
             text = text.get(end + 1..).unwrap_or_default();
             number += 1;
@@ -98,24 +113,38 @@ impl<'a, E: Encode> Worker<'a, E> {
             return Err(RejectReason::LineTooLong);
         }
         let record = &mut self.record;
-        record.key.clear();
-        record.value.clear();
-        record.dropped = 0;
+        record.clear();
         let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
-        if server >= self.shared.servers {
-            return Err(RejectReason::NoServer);
-        }
         if !is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
         let lane = match self.shared.connections {
-            None => 0,
-            Some(1) => server,
-            Some(connections) => server * connections + lane(&record.key, connections),
+            1 => server,
+            connections => server * connections + lane(&record.key, connections),
         };
-        self.batches[lane].push(server, number, &record.key, &record.value);
-        tally.counts.dropped += u64::from(record.dropped);
+        let Some(batch) = self.batches.get_mut(lane) else {
+            let servers = self.shared.queues.len() / self.shared.connections;
+            self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
+            return Ok(());
+        };
+        batch.push(number, &record.key, &record.value);
+        if !record.dropped().is_empty() {
+            note_dropped(record, number, tally);
+        }
         Ok(())
+    }
+}
+
+/// Adds the parts that were left out of a record.
+#[cold]
+fn note_dropped(record: &Record, line: u32, tally: &mut Tally) {
+    for &(kind, count) in record.dropped() {
+        *tally.counts.dropped.entry(kind.into()).or_default() += count;
+    }
+    for (kind, part) in record.parts() {
+        if tally.dropped_parts.iter().filter(|it| it.kind == kind).count() < QUOTED_REJECTS {
+            tally.dropped_parts.push(DroppedPart { line: line.into(), kind: kind.into(), text: quote(part) });
+        }
     }
 }
 
@@ -131,11 +160,6 @@ fn is_key(key: &[u8]) -> bool {
     // Without a way out of the loop, many bytes are looked at in one step.
     let bad = key.iter().fold(false, |bad, &byte| bad | (byte <= 32) | (byte == 127));
     !key.is_empty() && key.len() <= MAX_KEY_BYTES && !bad
-}
-
-fn quote(line: &[u8]) -> String {
-    let more = if line.len() > KEPT_OF_LINE { "…" } else { "" };
-    format!("'{}{more}'", line[..line.len().min(KEPT_OF_LINE)].escape_ascii())
 }
 
 #[cfg(test)]

@@ -7,15 +7,22 @@ use std::time::Duration;
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::report::ServerReport;
+use crate::report::{ServerCheck, ServerReport};
 use crate::send::backoff::Backoff;
 use crate::send::pool::{self, Pool, Pooled};
+use crate::wire::connection::Connection;
 use crate::wire::stats::ServerStats;
 use crate::{Address, Options, StopHandle};
 
 /// What a server said of itself on the first connection to its process, or at the end of a run. A loader
 /// keeps it from one run to the next, so that a restart between them is noticed.
 pub(crate) type Known = Arc<Mutex<Option<ServerStats>>>;
+
+/// Connects to a server for its status alone.
+pub(crate) fn check(address: &Address, timeout: Duration) -> ServerCheck {
+    let result = Connection::open(address, timeout).and_then(|mut connection| connection.status());
+    ServerCheck { address: address.to_string(), result }
+}
 
 /// See the module's text.
 #[derive(Debug)]

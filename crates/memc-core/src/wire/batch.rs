@@ -25,8 +25,6 @@ struct Place {
     end: usize,
     /// Its line, counted from 0 in its chunk.
     line: u32,
-    /// Its server, for a dry run, in which all servers share the batch.
-    server: u32,
 }
 
 /// One record of a batch, read back from its command.
@@ -35,7 +33,6 @@ pub(crate) struct Stored<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) line: u32,
-    pub(crate) server: usize,
 }
 
 impl Reusable for Batch {
@@ -58,8 +55,13 @@ impl Batch {
         self.records.is_empty()
     }
 
+    /// Makes room for commands of about this many bytes, so that it need not grow step by step.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.commands.reserve_exact(bytes);
+    }
+
     /// Adds a record. The key must have been checked: nothing is escaped here.
-    pub(crate) fn push(&mut self, server: usize, line: u32, key: &[u8], value: &[u8]) {
+    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8]) {
         self.commands.extend_from_slice(b"ms ");
         self.commands.extend_from_slice(key);
         self.commands.push(b' ');
@@ -67,8 +69,7 @@ impl Batch {
         self.commands.extend_from_slice(QUIET_END);
         self.commands.extend_from_slice(value);
         self.commands.extend_from_slice(b"\r\n");
-        let server = u32::try_from(server).unwrap_or(u32::MAX);
-        self.records.push(Place { end: self.commands.len(), line, server });
+        self.records.push(Place { end: self.commands.len(), line });
     }
 
     /// Ends the batch: no record can be added after it.
@@ -109,7 +110,6 @@ impl Batch {
                 key: &command[3..key_end],
                 value: &command[value_start..command.len() - 2],
                 line: place.line,
-                server: place.server as usize,
             }
         })
     }
@@ -121,9 +121,9 @@ mod tests {
 
     fn sample() -> Batch {
         let mut batch = Batch::default();
-        batch.push(1, 0, b"idfa:a", b"one");
-        batch.push(0, 7, b"gaid:b", b"");
-        batch.push(2, 9, b"x", b"in\r\nside ms x 1 q\r\n");
+        batch.push(0, b"idfa:a", b"one");
+        batch.push(7, b"gaid:b", b"");
+        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n");
         batch.close();
         batch
     }
@@ -143,13 +143,13 @@ mod tests {
     #[test]
     fn records_read_back_as_they_were_added() {
         let batch = sample();
-        let records: Vec<_> = batch.iter().map(|it| (it.server, it.line, it.key, it.value)).collect();
+        let records: Vec<_> = batch.iter().map(|it| (it.line, it.key, it.value)).collect();
         assert_eq!(
             records,
             [
-                (1, 0, &b"idfa:a"[..], &b"one"[..]),
-                (0, 7, b"gaid:b", b""),
-                (2, 9, b"x", b"in\r\nside ms x 1 q\r\n")
+                (0, &b"idfa:a"[..], &b"one"[..]),
+                (7, b"gaid:b", b""),
+                (9, b"x", b"in\r\nside ms x 1 q\r\n")
             ]
         );
     }

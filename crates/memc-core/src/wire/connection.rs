@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::wire::address::{Address, Credentials};
 use crate::wire::batch::NOOP;
-use crate::wire::stats::ServerStats;
+use crate::report::ServerStatus;
+use crate::wire::stats::{self, ServerStats};
 use crate::wire::stream::Stream;
 
 /// No answer to a set is longer; a server that sends more without a line end is none.
@@ -67,6 +68,15 @@ impl Connection {
 
     /// What the server says of itself now; no batch may be under way.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
+        self.ask_stats().map(|answer| ServerStats::parse(&answer))
+    }
+
+    /// What the server says of itself now, for people; no batch may be under way.
+    pub(crate) fn status(&mut self) -> io::Result<ServerStatus> {
+        self.ask_stats().map(|answer| stats::parse_status(&answer))
+    }
+
+    fn ask_stats(&mut self) -> io::Result<Vec<u8>> {
         let answer = self.ask(b"stats\r\n").inspect_err(|_| self.broken = true)?;
         if answer.starts_with(b"CLIENT_ERROR unauth") {
             let text = "it asks for a user and a password: give user:password@host:port";
@@ -75,7 +85,7 @@ impl Connection {
         if !answer.ends_with(b"END\r\n") {
             return Err(unexpected(answer.trim_ascii_end()));
         }
-        Ok(ServerStats::parse(&answer))
+        Ok(answer)
     }
 
     /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.

@@ -1,5 +1,9 @@
 //! What a server says of itself: the numbers of `stats` that a load needs.
 
+use std::time::Duration;
+
+use crate::report::ServerStatus;
+
 /// Some of the general statistics of memcached's
 /// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,12 +23,7 @@ impl ServerStats {
     pub(crate) fn parse(answer: &[u8]) -> Self {
         let mut stats = Self::default();
         let mut uptime = 0;
-        for line in String::from_utf8_lossy(answer).lines() {
-            let mut words = line.split_ascii_whitespace();
-            let (Some("STAT"), Some(name), Some(value)) = (words.next(), words.next(), words.next()) else {
-                continue;
-            };
-            let Ok(value) = value.parse::<u64>() else { continue };
+        for (name, value) in numbers(&String::from_utf8_lossy(answer)) {
             match name {
                 "pid" => stats.pid = value,
                 "time" => stats.started_at = value,
@@ -44,6 +43,39 @@ impl ServerStats {
     }
 }
 
+/// Reads the lines `STAT name value` of what a server says of itself, for people.
+pub(crate) fn parse_status(answer: &[u8]) -> ServerStatus {
+    let answer = String::from_utf8_lossy(answer);
+    let mut status = ServerStatus::default();
+    for (name, value) in numbers(&answer) {
+        match name {
+            "uptime" => status.uptime = Duration::from_secs(value),
+            "curr_items" => status.records = value,
+            "bytes" => status.bytes_used = value,
+            "limit_maxbytes" => status.memory_limit_bytes = Some(value),
+            "evictions" | "slab_reassign_evictions_nomem" => status.evictions += value,
+            _ => {}
+        }
+    }
+    status.version = pairs(&answer).find(|(name, _)| *name == "version").map_or("", |(_, it)| it).to_owned();
+    status
+}
+
+fn numbers(answer: &str) -> impl Iterator<Item = (&str, u64)> {
+    pairs(answer).filter_map(|(name, value)| Some((name, value.parse().ok()?)))
+}
+
+/// The names and values of the lines `STAT name value`.
+fn pairs(answer: &str) -> impl Iterator<Item = (&str, &str)> {
+    answer.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (Some("STAT"), Some(name), Some(value)) = (words.next(), words.next(), words.next()) else {
+            return None;
+        };
+        Some((name, value))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +87,9 @@ mod tests {
         let stats = ServerStats::parse(answer);
         assert_eq!(stats.process(), (7, 1000));
         assert_eq!((stats.evictions, stats.memory_limit_bytes), (5, 67_108_864));
+        let status = parse_status(answer);
+        assert_eq!((status.version.as_str(), status.uptime), ("1.6.18", Duration::from_secs(10)));
+        assert_eq!((status.evictions, status.memory_limit_bytes), (5, Some(67_108_864)));
         assert_eq!(ServerStats::parse(b"STAT time -1\r\nSTAT\r\n\xff\r\nEND\r\n"), ServerStats::default());
     }
 }

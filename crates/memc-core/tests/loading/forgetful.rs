@@ -218,9 +218,9 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     let mut told = Vec::new();
     let text = lines.join("\n");
     let report = servers.loader(options)?.load([input("file", text)], |event| {
-        if let Event::LinesRejected { file, lines } = event {
-            assert_eq!(file, "file");
-            told.extend(lines.lines().map(|(line, reason, bytes)| (line, reason, bytes.to_vec())));
+        if let Event::LinesRejected { index, name, lines } = event {
+            assert_eq!((index, name.as_str()), (0, "file"));
+            told.extend(lines.lines().map(|(line, reason, bytes)| (line, reason.clone(), bytes.to_vec())));
         }
         Ok(())
     })?;
@@ -234,6 +234,6 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     ]
     .map(|(line, reason)| (line, reason, lines[usize::try_from(line - 1).unwrap_or(0)].clone().into_bytes()));
     assert_eq!(told.len() as u64, report.counts.rejected_total());
-    assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, it.1, it.2.len())).collect::<Vec<_>>());
+    assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, &it.1, it.2.len())).collect::<Vec<_>>());
     Ok(())
 }
