@@ -124,7 +124,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
             ("lines", 4.0),
             ("records_loaded", 3.0),
             ("lines_rejected{reason=\"field_count\"}", 1.0),
-            ("lines_rejected{reason=\"key\"}", 0.0),
+            ("lines_rejected{reason=\"invalid_key\"}", 0.0),
             ("app_ids_dropped", 1.0),
             (
                 "server_records{device_type=\"idfa\",server=\"ADDRESS\"}"

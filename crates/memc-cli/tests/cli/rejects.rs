@@ -81,7 +81,7 @@ fn a_line_over_the_limit_is_rejected_and_those_around_it_are_loaded() -> Result<
     let quote = format!("idfa\\tlong\\t1\\t2\\t{}", "1,".repeat(53));
     run.logs(&[
         format!("W {}:601: rejected (line_too_long): {quote}…", work.name("1.tsv.gz")),
-        format!("W {}: rejected lines by reason: length 1", work.name("1.tsv.gz")),
+        format!("W {}: rejected lines by reason: line_too_long 1", work.name("1.tsv.gz")),
     ])?;
     work.holds(&model(&[&sample[..], b"dvid\tafter\t1\t2\t3\n"]))
 }
@@ -105,13 +105,13 @@ fn a_value_over_the_limit_of_the_server_is_rejected_and_the_rest_is_loaded() -> 
     let path = work.name("1.tsv.gz");
     let refused = |line, id| {
         let answer = "SERVER_ERROR object too large for cache";
-        format!("W {path}:{line}: rejected (server): {answer}: adid:{id} of {address}")
+        format!("W {path}:{line}: rejected (server_refused): {answer}: adid:{id} of {address}")
     };
     run.logs(&[
         refused(1001, "one"),
         refused(2002, "two"),
         refused(2004, "three"),
-        format!("W {path}: rejected lines by reason: server 3"),
+        format!("W {path}: rejected lines by reason: server_refused 3"),
     ])?;
     let stored = b"adid\ttwo\t1\t2\t3\nadid\tthree\t1\t2\t3\n";
     work.holds(&model(&[&before, &after, &stored[..]]))
@@ -129,7 +129,7 @@ fn a_server_out_of_memory_refuses_records_and_each_is_counted() -> Result<()> {
     let run = work.load(&["--idfa", &small.address()])?;
     run.exits(3)?;
     run.leaves(&[".1.tsv.gz"])?;
-    let refused = run.log_of("W")?.into_iter().find_map(|line| line.split_once("by reason: server "));
+    let refused = run.log_of("W")?.into_iter().find_map(|line| line.split_once("by reason: server_refused "));
     let refused: u64 = refused.map_or(Ok(0), |(_, count)| count.parse())?;
     let held = small.stat("curr_items")?;
     run.ensure(refused > 0 && held == LINES - refused, format!("{refused} refused, {held} held"))?;

@@ -146,7 +146,8 @@ fn events_that_wait_for_the_caller_hold_back_the_reader() -> Result {
         },
     )?;
     assert_eq!(rejected, 100_000);
-    assert!(read_while_asleep <= 40_000, "{read_while_asleep} of {} bytes", text.len());
+    // What is read at once from the input counts as a whole.
+    assert!(read_while_asleep < 200_000, "{read_while_asleep} of {} bytes", text.len());
     Ok(())
 }
 
