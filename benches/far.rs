@@ -3,14 +3,12 @@
 //! ratios tell something.
 
 use std::iter;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use memc_core::apps::AppsEncoder;
 use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Proxy, Sample, gzip};
-use rayon::ThreadPoolBuilder;
 
 const LINES: usize = 1_000_000;
 
@@ -20,9 +18,6 @@ fn far(criterion: &mut Criterion) {
     std::fs::write(&file, gzip(&Sample::new(1).text(LINES)).expect("gzip")).expect("a file");
     let servers = DEVICE_TYPES.map(|_| Memcached::start(&["-m", "512"]).expect("memcached"));
 
-    let cores = available_parallelism().expect("a number of cores").get();
-    // The reader has the other one.
-    let pool = ThreadPoolBuilder::new().num_threads((cores - 1).max(1)).build().expect("threads");
     let mut group = criterion.benchmark_group("far");
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements(LINES as u64));
@@ -34,7 +29,7 @@ fn far(criterion: &mut Criterion) {
         let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, Options::default());
         group.bench_function(BenchmarkId::new("ms", millis), |bench| {
             bench.iter(|| {
-                let report = pool.install(|| loader.load([Input::path(&file)], |_| Ok(()))).expect("a load");
+                let report = loader.load([Input::path(&file)], |_| Ok(())).expect("a load");
                 assert_eq!(report.counts.loaded, LINES as u64);
             });
         });

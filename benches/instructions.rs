@@ -8,7 +8,6 @@
 use memc_core::apps::AppsEncoder;
 use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Sample};
-use rayon::ThreadPoolBuilder;
 
 /// Some 3 MB, that is three chunks.
 const LINES: usize = 10_000;
@@ -18,10 +17,11 @@ fn main() {
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1);
     let text: &[u8] = Sample::new(1).text(LINES).leak();
     let servers = DEVICE_TYPES.map(|_| "127.0.0.1:33013".parse().expect("an address")).into();
-    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, Options::default());
-    let one_worker = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
-    let inputs = (0..rounds).map(|_| Input::reader("sample", text));
-    let report = one_worker.install(|| loader.dry_run(inputs, |_| (), |_| Ok(()))).expect("a dry run");
+    let mut options = Options::default();
+    options.threads = 1;
+    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, options);
+    let inputs = (0..rounds).map(|_| Input::bytes("sample", text));
+    let report = loader.dry_run(inputs, |_| (), |_| Ok(())).expect("a dry run");
     assert_eq!(report.counts.loaded, rounds * LINES as u64);
     println!("{} records", report.counts.loaded);
 }

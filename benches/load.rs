@@ -8,7 +8,6 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_grou
 use memc_core::apps::AppsEncoder;
 use memc_core::{Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Memcached, Sample, gzip};
-use rayon::ThreadPoolBuilder;
 
 const LINES: usize = 200_000;
 
@@ -18,17 +17,19 @@ fn load(criterion: &mut Criterion) {
     let file = folder.path().join("20170929000000.tsv.gz");
     std::fs::write(&file, gzip(&text).expect("gzip")).expect("a file");
     let servers = DEVICE_TYPES.map(|_| Memcached::start(&["-m", "256"]).expect("memcached"));
-    let addresses = servers.iter().map(|server| server.address().parse().expect("its address")).collect();
-    let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, Options::default());
+    let addresses: Vec<_> =
+        servers.iter().map(|server| server.address().parse().expect("its address")).collect();
 
     let mut group = criterion.benchmark_group("load");
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::ElementsAndBytes { elements: LINES as u64, bytes: text.len() as u64 });
     for threads in [1, 2, 4] {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let mut options = Options::default();
+        options.threads = threads;
+        let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses.clone(), options);
         group.bench_function(BenchmarkId::new("threads", threads), |bench| {
             bench.iter(|| {
-                let report = pool.install(|| loader.load([Input::path(&file)], |_| Ok(()))).expect("a load");
+                let report = loader.load([Input::path(&file)], |_| Ok(())).expect("a load");
                 assert_eq!(report.counts.loaded, LINES as u64);
             });
         });

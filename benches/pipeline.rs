@@ -35,7 +35,7 @@ fn pipeline(criterion: &mut Criterion) {
     group.throughput(Throughput::ElementsAndBytes { elements: LINES as u64, bytes: text.len() as u64 });
     group.bench_function("one server", |bench| {
         bench.iter(|| {
-            let report = loader.load([Input::reader("text", text)], |_| Ok(())).expect("a load");
+            let report = loader.load([Input::bytes("text", text)], |_| Ok(())).expect("a load");
             assert_eq!(report.counts.loaded, LINES as u64);
         });
     });

@@ -19,7 +19,7 @@ impl Encode for Profiles {
         let comma = line.iter().position(|&byte| byte == b',').ok_or(RejectReason::FieldCount)?;
         let (id, profile) = (&line[..comma], &line[comma + 1..]);
         if id.is_empty() || !id.iter().all(u8::is_ascii_digit) {
-            return Err(RejectReason::Other("id"));
+            return Err(RejectReason::Other("id".into()));
         }
         record.key.extend_from_slice(b"user:");
         record.key.extend_from_slice(id);

@@ -1,4 +1,4 @@
-//! Shows how far a load is: events tell of each file, a handle of all that is stored.
+//! Shows how far a load is: by an event for each file, and by a handle that counts all that is stored.
 //!
 //! `cargo run --example progress -- 127.0.0.1:33013 20170929000000.tsv.gz 20170929000100.tsv.gz`
 
@@ -32,8 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let inputs: Vec<_> = files.iter().map(Input::path).collect();
         let result = loader.load(inputs, |event| {
             match event {
-                Event::InputStarted(name) => println!("{name}"),
-                Event::InputFinished(file) => println!("{}: {} records", file.name, file.counts.loaded),
+                Event::InputStarted { name, .. } => println!("{name}"),
+                Event::InputFinished(input) => println!("{}: {} records", input.name, input.counts.loaded),
                 _ => {}
             }
             Ok(())

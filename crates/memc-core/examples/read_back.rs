@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use memc_core::apps::UserApps;
-use prost::Message;
+use memc_core::apps::prost::Message;
 use r2d2_memcache::MemcacheConnectionManager;
 use r2d2_memcache::r2d2::Pool;
 

@@ -1,6 +1,6 @@
-//! Buffers that go round: taken by who fills them, given back by who has emptied them.
+//! Pools of buffers: taken by who fills them, given back by who has emptied them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A buffer that can be used again.
 pub(crate) trait Reusable: Default {
@@ -11,30 +11,68 @@ pub(crate) trait Reusable: Default {
     fn capacity(&self) -> usize;
 }
 
-/// Spare buffers of one kind. How many there are is bounded by what the ledger lets be in flight.
+/// Spare buffers of one kind. The reader frees some where they and what is in flight take too much memory.
 #[derive(Debug)]
 pub(crate) struct BufferPool<T> {
-    spares: Mutex<Vec<T>>,
+    state: Mutex<State<T>>,
     /// A buffer that has grown over this many bytes for an odd line is not kept.
     max_bytes: usize,
 }
 
+#[derive(Debug)]
+struct State<T> {
+    spares: Vec<T>,
+    bytes: usize,
+}
+
 impl<T: Reusable> BufferPool<T> {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { spares: Mutex::default(), max_bytes }
+        Self { state: Mutex::new(State { spares: Vec::new(), bytes: 0 }), max_bytes }
     }
 
     /// An empty buffer, used before if there is one.
     pub(crate) fn take(&self) -> T {
-        self.spares.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.lock().pop().unwrap_or_default()
     }
 
     /// Gives a buffer back. One without memory is of no use to who comes next.
     pub(crate) fn give(&self, mut buffer: T) {
-        if (1..=self.max_bytes).contains(&buffer.capacity()) {
+        let bytes = buffer.capacity();
+        if (1..=self.max_bytes).contains(&bytes) {
             buffer.clear();
-            self.spares.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+            let mut state = self.lock();
+            state.bytes += bytes;
+            state.spares.push(buffer);
         }
+    }
+
+    /// The memory of all spare buffers.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Frees spare buffers with at least `bytes` of memory, or all, and returns how much that was.
+    pub(crate) fn free(&self, bytes: usize) -> usize {
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(spare) = { self.lock().pop() }
+        {
+            freed += spare.capacity();
+        }
+        freed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing in here can panic half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Reusable> State<T> {
+    fn pop(&mut self) -> Option<T> {
+        let spare = self.spares.pop()?;
+        self.bytes -= spare.capacity();
+        Some(spare)
     }
 }
 
@@ -59,5 +97,15 @@ mod tests {
             spares.give(Vec::with_capacity(capacity));
         }
         assert_eq!([spares.take().capacity(), spares.take().capacity()], [50, 0]);
+    }
+    #[test]
+    fn spare_buffers_are_counted_and_freed() {
+        let spares = BufferPool::new(100);
+        for capacity in [10, 20, 30, 40] {
+            spares.give(Vec::with_capacity(capacity));
+        }
+        assert_eq!(spares.take().capacity(), 40);
+        assert_eq!((spares.spare_bytes(), spares.free(0), spares.free(31)), (60, 0, 50));
+        assert_eq!((spares.spare_bytes(), spares.free(31), spares.spare_bytes()), (10, 10, 0));
     }
 }

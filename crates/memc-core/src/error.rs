@@ -13,7 +13,8 @@ use std::time::Duration;
 /// use memc_core::apps::AppsEncoder;
 /// use memc_core::{Error, Input, Loader, Options};
 ///
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
+/// let servers = vec!["127.0.0.1:33013".parse()?];
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
 /// let stopped = loader.dry_run([Input::path("/not/there.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
 /// match stopped.error {
 ///     Error::Read { file, source } => {
@@ -21,6 +22,7 @@ use std::time::Duration;
 ///     }
 ///     other => panic!("{other}"),
 /// }
+/// # Ok::<(), memc_core::AddressError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,8 +47,8 @@ pub enum Error {
         /// What went wrong the last time.
         source: io::Error,
     },
-    /// A server was restarted and has lost what it held, again and again: the file in work was begun anew
-    /// each time, and the load has given that up. An input that cannot be begun anew is [`Error::Read`].
+    /// A server was restarted and has lost what it held, again and again: the input in progress was loaded again
+    /// each time, and the load has given that up. An input that can be read only once is [`Error::Read`].
     #[error("memcached server '{address}' was restarted again and again, and lost what it held each time")]
     Restarted {
         /// The server's address.
@@ -55,6 +57,30 @@ pub enum Error {
     /// The caller has asked for it with [`StopHandle`](crate::StopHandle).
     #[error("stopped on request")]
     Cancelled,
+    /// An option, or the list of servers, is one that no load can work with. Nothing was read or sent.
+    #[error("invalid option {option}: {problem}")]
+    InvalidOptions {
+        /// The field of [`Options`](crate::Options), or `servers`.
+        option: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The encoder has returned the index of a server that there is not.
+    #[error("the encoder chose server {index} for a record, but there are only {servers}, counted from 0")]
+    ServerIndex {
+        /// The index that it returned.
+        index: usize,
+        /// How many servers the loader has.
+        servers: usize,
+    },
+    /// A thread could not be started: there are too many, or there is no memory for its stack.
+    #[error("cannot start the {thread} thread: allow more threads (ulimit -u) or memory (ulimit -v)")]
+    Start {
+        /// What the thread is for.
+        thread: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
     /// The caller's own handling of an [`Event`](crate::Event) failed.
     #[error("the caller cannot go on with the load")]
     Caller {

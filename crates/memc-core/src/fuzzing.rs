@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 
 use crate::buffers::Reusable;
-use crate::read::lines::{Cutter, Piece, Text};
+use crate::read::chunk::{Piece, Text};
+use crate::read::lines::{Cut, Cutter};
 use crate::wire::answers::{Answer, AnswerReader};
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
@@ -16,10 +17,10 @@ use crate::wire::answers::{Answer, AnswerReader};
 ///
 /// When the pieces take more memory than the limits allow.
 pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::Result<Vec<(bool, Vec<u8>)>> {
-    let mut cutter = Cutter::new(input, piece_bytes, max_line_bytes);
+    let mut cutter = Cutter::new(input, piece_bytes.max(1), max_line_bytes.max(1));
     let mut text = Text::default();
     let mut pieces = Vec::new();
-    while let Some(piece) = cutter.next_piece(&mut text)? {
+    while let Cut::Piece(piece) = cutter.next_piece(&mut text, |_| true)? {
         let capacity = text.capacity();
         assert!(capacity <= max_line_bytes + 3 * piece_bytes, "{capacity} bytes for a piece");
         pieces.push((piece == Piece::Lines, text.as_bytes().to_vec()));

@@ -5,14 +5,16 @@
 //! | for | see |
 //! | --- | --- |
 //! | loading, and a trial without servers | [`Loader::load`], [`Loader::dry_run`] |
-//! | where lines come from | [`Input::path`], [`Input::reader`] |
+//! | where lines come from | [`Input::path`], [`Input::bytes`], [`Input::reopenable`], [`Input::reader`] |
 //! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
-//! | connections, patience, memory | [`Options`] |
-//! | what is told meanwhile | [`Event`], [`ProgressHandle`] |
-//! | what it came to | [`RunReport`], [`InputReport`], [`RejectReason`] |
+//! | threads, connections, patience, memory | [`Options`], [`Loader::with_pool`] |
+//! | whether the servers are there | [`Loader::check`] |
+//! | what is emitted meanwhile | [`Event`], [`ProgressHandle`] |
+//! | the reports | [`RunReport`], [`InputReport`], [`RejectReason`] |
 //! | what stops it | [`LoadError`], [`Error`], [`StopHandle`] |
 
+#[cfg(feature = "apps")]
 pub mod apps;
 mod buffers;
 mod encode;
@@ -30,15 +32,15 @@ mod send;
 mod stop;
 mod wire;
 
-pub use encode::{Encode, Record};
+pub use encode::Encode;
+pub use encode::record::Record;
 pub use error::{AddressError, Error};
 pub use load::{DryRecord, Loader};
 pub use options::Options;
 pub use read::input::Input;
 pub use report::event::{Event, EventResult};
 pub use report::progress::ProgressHandle;
-pub use report::reject::{QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
-pub use report::{Counts, InputReport, LoadError, RunReport, ServerReport};
+pub use report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
+pub use report::{Counts, InputReport, LoadError, RunReport, ServerCheck, ServerReport, ServerStatus};
 pub use stop::StopHandle;
 pub use wire::address::Address;
-pub use wire::status::ServerStatus;

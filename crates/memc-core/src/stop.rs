@@ -8,18 +8,21 @@ use std::time::{Duration, Instant};
 ///
 /// No new chunk is started, those in flight are finished, and the load returns
 /// [`Error::Cancelled`](crate::Error::Cancelled). A server that fails then is not tried again, and none is waited
-/// for longer than [`Options::io_timeout`](crate::Options::io_timeout).
+/// for longer than [`Options::io_timeout`](crate::Options::io_timeout). An input that keeps its reader waiting is waited
+/// for no longer, and the lines that have come are loaded.
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
 /// use memc_core::{Error, Input, Loader, Options};
 ///
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), Vec::new(), Options::default());
+/// let servers = vec!["127.0.0.1:33013".parse()?];
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
 /// // Another thread would have it.
 /// loader.stop_handle().request();
 /// let stopped = loader.dry_run([Input::path("20170929000000.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
 /// assert!(matches!(stopped.error, Error::Cancelled));
 /// assert_eq!(stopped.report.inputs, 0);
+/// # Ok::<(), memc_core::AddressError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle(Arc<Request>);

@@ -56,10 +56,10 @@ pub(crate) fn records(text: &[u8]) -> impl Iterator<Item = Result<Record, &'stat
 fn record(line: &[u8]) -> Result<Record, &'static str> {
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
     if fields.len() != 5 {
-        return Err("fields");
+        return Err("field_count");
     }
     if fields[0].is_empty() || fields[1].is_empty() {
-        return Err("empty");
+        return Err("empty_field");
     }
     let lat = float(strip(fields[2])).ok_or("coordinates")?;
     let lon = float(strip(fields[3])).ok_or("coordinates")?;
@@ -78,10 +78,10 @@ fn record(line: &[u8]) -> Result<Record, &'static str> {
     value.extend(lat.to_bits().to_le_bytes());
     value.push(0x19);
     value.extend(lon.to_bits().to_le_bytes());
-    let server = DEVICE_TYPES.into_iter().find(|name| name.as_bytes() == fields[0]).ok_or("type")?;
+    let server = DEVICE_TYPES.into_iter().find(|name| name.as_bytes() == fields[0]).ok_or("no_server")?;
     let key = [fields[0], b":", fields[1]].concat();
     if key.len() > 250 || key.iter().any(|&byte| byte <= 32 || byte == 127) {
-        return Err("key");
+        return Err("invalid_key");
     }
     Ok((server, key, value, dropped))
 }
@@ -161,6 +161,6 @@ mod tests {
         value.extend((-2.0f64).to_le_bytes());
         assert_eq!(model.value(b"idfa:ab"), Some(&value[..]));
         assert_eq!((model.loaded, model.dropped), (2, 1));
-        assert_eq!(model.rejected, BTreeMap::from([("fields", 1)]));
+        assert_eq!(model.rejected, BTreeMap::from([("field_count", 1)]));
     }
 }

@@ -32,8 +32,6 @@ struct Counts {
 
 /// Reads the files, then every key of them back, and compares.
 pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
-    pool.build_global().context("cannot start the threads")?;
     let mut files = files.to_vec();
     source::sort(&mut files);
     let mut spill = Spill::new(MAX_KEY_BYTES)?;
@@ -54,6 +52,7 @@ pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8
 /// Puts what a load would store into `spill`; returns how many lines it would reject.
 fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
     let mut options = Options::default();
+    options.threads = args.threads();
     // A dry run has nothing to wait for, so little of it need be in memory.
     options.chunk_bytes = 256 * 1024;
     options.max_bytes_in_flight = 4 * 1024 * 1024;
@@ -75,7 +74,7 @@ fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
             }
         },
         |event| {
-            if let Event::InputStarted(name) = event {
+            if let Event::InputStarted { name, .. } = event {
                 log::info!("Reading {name}");
             }
             Ok(())

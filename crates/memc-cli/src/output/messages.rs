@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memc_core::apps::UserApps;
+use memc_core::apps::prost::Message;
 use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
-use prost::Message;
 
 use crate::args::routes::Route;
 use crate::inputs::find;
@@ -94,16 +94,22 @@ fn rejects(file: &InputReport) {
     let name = file.name.as_str();
     for rejected in &file.rejected_lines {
         let (line, reason, text) = (rejected.line, &rejected.reason, &rejected.text);
-        log::warn!(file = name; "{name}:{line}: rejected ({reason}): {text}");
+        let why = rejected.explanation.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        log::warn!(file = name; "{name}:{line}: rejected ({reason}{why}): {text}");
     }
     if !file.counts.rejected.is_empty() {
         let reasons: Vec<_> =
             file.counts.rejected.iter().map(|(name, count)| format!("{name} {count}")).collect();
         log::warn!(file = name; "{name}: rejected lines by reason: {}", reasons.join(", "));
     }
-    if file.counts.dropped > 0 {
-        let dropped = file.counts.dropped;
-        log::warn!(file = name; "{name}: {dropped} app ids are no numbers and were left out of their records");
+    for part in &file.dropped_parts {
+        let (line, kind, text) = (part.line, &part.kind, &part.text);
+        log::warn!(file = name; "{name}:{line}: app id left out ({kind}): {text}");
+    }
+    if !file.counts.dropped.is_empty() {
+        let kinds: Vec<_> =
+            file.counts.dropped.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        log::warn!(file = name; "{name}: app ids left out of their records: {}", kinds.join(", "));
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use jiff::Timestamp;
-use memc_core::RejectReason;
+use memc_core::{RejectReason, apps};
 
 use crate::args::{Args, VERSION};
 use crate::run::servers;
@@ -18,7 +18,7 @@ const REASONS: [RejectReason; 7] = [
     RejectReason::LineTooLong,
     RejectReason::FieldCount,
     RejectReason::EmptyField,
-    RejectReason::Coordinates,
+    apps::COORDINATES,
     RejectReason::NoServer,
     RejectReason::InvalidKey,
     RejectReason::ServerRefused,
@@ -46,7 +46,10 @@ pub(crate) fn text(args: &Args, totals: &Totals) -> String {
     rejected.extend(counts.rejected.iter().map(|(reason, &count)| (reason.name().to_owned(), count)));
     let rejected = rejected.iter().map(|(reason, count)| (labels(&[("reason", reason)]), count));
     text.family("lines_rejected_total", COUNTER, "Lines of these files that were rejected.", rejected);
-    text.counter("app_ids_dropped_total", "App ids left out of records.", counts.dropped);
+    let mut dropped = BTreeMap::from([apps::NOT_AN_INTEGER, apps::OUT_OF_RANGE].map(|kind| (kind, 0)));
+    dropped.extend(counts.dropped.iter().map(|(kind, &count)| (kind.as_ref(), count)));
+    let dropped = dropped.iter().map(|(kind, count)| (labels(&[("kind", kind)]), count));
+    text.family("app_ids_dropped_total", COUNTER, "App ids left out of records, by kind.", dropped);
     text.counter(
         "input_bytes_total",
         "Bytes read from these files, compressed if they are.",

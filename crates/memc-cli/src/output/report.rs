@@ -31,7 +31,7 @@ struct Report<'a> {
     files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
-    counts: LineCounts,
+    counts: LineCounts<'a>,
     bytes_in: u64,
     files: Vec<File<'a>>,
     unfinished_file: Option<File<'a>>,
@@ -46,16 +46,16 @@ struct File<'a> {
     error_rate: Option<f64>,
     error_rate_acceptable: bool,
     #[serde(flatten)]
-    counts: LineCounts,
+    counts: LineCounts<'a>,
     bytes_in: u64,
 }
 
 #[derive(Serialize)]
-struct LineCounts {
+struct LineCounts<'a> {
     lines: u64,
     records_loaded: u64,
     lines_rejected: u64,
-    lines_rejected_by_reason: BTreeMap<&'static str, u64>,
+    lines_rejected_by_reason: BTreeMap<&'a str, u64>,
     app_ids_dropped: u64,
     bytes_decompressed: u64,
     bytes_sent: u64,
@@ -121,14 +121,14 @@ impl<'a> File<'a> {
     }
 }
 
-impl LineCounts {
-    fn new(counts: &Counts) -> Self {
+impl<'a> LineCounts<'a> {
+    fn new(counts: &'a Counts) -> Self {
         Self {
             lines: counts.lines,
             records_loaded: counts.loaded,
             lines_rejected: counts.rejected_total(),
             lines_rejected_by_reason: counts.rejected.iter().map(|(it, &count)| (it.name(), count)).collect(),
-            app_ids_dropped: counts.dropped,
+            app_ids_dropped: counts.dropped_total(),
             bytes_decompressed: counts.bytes_decompressed,
             bytes_sent: counts.bytes_sent,
         }

@@ -74,7 +74,7 @@ impl Attempt<'_> {
 /// The log as an input. Plain text is only taken under names without `.gz`.
 fn input(log: &Arc<LogFile>) -> Input {
     let opened = Arc::clone(log);
-    let input = Input::reopenable(shown(log.path()).to_string(), move || opened.open());
+    let input = Input::file(shown(log.path()).to_string(), move || opened.open());
     match log.path().extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
         true => input.require_gzip(),
         false => input,

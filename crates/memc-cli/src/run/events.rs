@@ -37,15 +37,15 @@ impl Events<'_> {
             return Err(error);
         }
         match event {
-            Event::InputStarted(name) => {
+            Event::InputStarted { name, .. } => {
                 if self.started.as_ref() != Some(&name) {
                     log::info!("Processing {name}");
                 }
                 self.shown.file(&name, self.summary.done.len());
             }
             Event::InputFinished(file) => self.finish(file)?,
-            Event::LinesRejected { file, lines } => {
-                self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
+            Event::LinesRejected { name, lines, .. } => {
+                self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&name, &lines))?;
             }
             Event::ServerRestarted { address } => {
                 self.summary.lose(&address);
@@ -90,7 +90,7 @@ impl Events<'_> {
             self.unsynced = done.synced.err();
         }
         // They are in the log now; kept for all files they would only fill the memory.
-        file.rejected_lines = Vec::new();
+        (file.rejected_lines, file.dropped_parts) = Default::default();
         file.index = self.summary.done.len();
         self.summary.file_done(file);
         Ok(())

@@ -67,8 +67,7 @@ impl<'a> Job<'a> {
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
         options.report_rejected = args.rejects.is_some();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
-        pool.build_global().context("cannot start the threads")?;
+        options.threads = args.threads();
         let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.

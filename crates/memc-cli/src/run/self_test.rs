@@ -1,8 +1,8 @@
 //! The self-check of `--test`: two lines there and back through the serialization.
 
 use anyhow::{Context, Result, ensure};
+use memc_core::apps::prost::Message;
 use memc_core::apps::{AppsInstalled, UserApps, serialize};
-use prost::Message;
 
 /// The sample of the old script, with what it must become.
 const SAMPLES: [(&str, &str, &[u32]); 2] = [

@@ -109,7 +109,7 @@ impl Totals {
     pub(crate) fn add_file(&mut self, file: &InputReport) {
         self.files += 1;
         self.bytes_in += file.bytes_in;
-        self.counts.merge(&file.counts);
+        self.counts.merge(file.counts.clone());
     }
 
     /// Adds what a load reports of a server.

@@ -177,7 +177,7 @@ fn rejected_lines_before_the_break_are_told() -> Result<()> {
     work.write("1.tsv.gz", packed)?;
     let run = work.load(&[])?;
     run.exits(1)?;
-    run.logs(&[format!("W {}:1: rejected (fields): 'few fields'", work.name("1.tsv.gz"))])
+    run.logs(&[format!("W {}:1: rejected (field_count): few fields", work.name("1.tsv.gz"))])
 }
 
 #[test]

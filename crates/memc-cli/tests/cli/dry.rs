@@ -61,7 +61,7 @@ fn a_dry_run_needs_no_servers() -> Result<()> {
     ];
     run.ensure(run.log_of("D")? == expected, format!("expected {expected:?}"))?;
     run.logs(&[
-        format!("W {}:3: rejected (fields): 'bad'", work.name("1.tsv.gz")),
+        format!("W {}:3: rejected (field_count): bad", work.name("1.tsv.gz")),
         "E High error rate (0.5 > 0.01). Failed load".to_owned(),
     ])
 }

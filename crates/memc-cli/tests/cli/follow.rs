@@ -110,12 +110,12 @@ fn a_file_that_is_written_piece_by_piece_is_loaded_when_it_is_complete() -> Resu
     wait_for_files(&work, &[".1.tsv.gz", ".later.tsv.gz", "rejects"])?;
     let run = stop(&work, running)?;
     let log = run.log()?;
-    for (part, times) in [("Processing ", 2), ("not complete (", 1), ("rejected (fields)", 1)] {
+    for (part, times) in [("Processing ", 2), ("not complete (", 1), ("rejected (field_count)", 1)] {
         let logged = log.iter().filter(|line| line.contains(part)).count();
         run.ensure(logged == times, format!("expected '{part}' {times} times, not {logged}"))?;
     }
     let lines = fs::read_to_string(&rejects)?;
-    run.ensure(lines == format!("{}\t1\tfields\tfew fields\n", path.display()), &lines)?;
+    run.ensure(lines == format!("{}\t1\tfield_count\tfew fields\n", path.display()), &lines)?;
     work.holds(&model(&[&text[..], b"idfa\tlater\t1\t2\t3\n"]))
 }
 

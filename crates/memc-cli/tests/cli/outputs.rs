@@ -94,7 +94,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
         ("lines", json!(4)),
         ("records_loaded", json!(3)),
         ("lines_rejected", json!(1)),
-        ("lines_rejected_by_reason", json!({"fields": 1})),
+        ("lines_rejected_by_reason", json!({"field_count": 1})),
         ("app_ids_dropped", json!(1)),
         ("unfinished_file", Value::Null),
     ] {
@@ -124,9 +124,9 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
             ("files_done_total", 2.0),
             ("lines_total", 4.0),
             ("records_loaded_total", 3.0),
-            ("lines_rejected_total{reason=\"fields\"}", 1.0),
-            ("lines_rejected_total{reason=\"key\"}", 0.0),
-            ("app_ids_dropped_total", 1.0),
+            ("lines_rejected_total{reason=\"field_count\"}", 1.0),
+            ("lines_rejected_total{reason=\"invalid_key\"}", 0.0),
+            ("app_ids_dropped_total{kind=\"not_an_integer\"}", 1.0),
             (
                 "server_records_total{device_types=\"idfa\",server=\"ADDRESS\"}"
                     .replace("ADDRESS", &address)

@@ -33,17 +33,19 @@ fn the_first_rejected_lines_of_each_reason_are_quoted_then_all_are_counted() -> 
     run.exits(3)?;
     run.leaves(&[".1.tsv.gz"])?;
     let expected = [
-        "2: rejected (fields): 'one'",
-        "4: rejected (fields): 'two\\t2'",
-        "5: rejected (empty): 'idfa\\t\\t1\\t2\\t3'",
-        "6: rejected (coordinates): 'idfa\\tid\\tnorth\\t2\\t3'",
-        "7: rejected (fields): ' three \\xc3\\xa9 '",
-        "9: rejected (type): 'imei\\tid\\t1\\t2\\t3'",
-        "10: rejected (key): 'idfa\\ti d\\t1\\t2\\t3'",
-        &format!("11: rejected (key): 'gaid\\t{}…'", &long[..115]),
-        "13: rejected (key): 'idfa\\tgood too\\t1\\t2\\t3'",
-        " rejected lines by reason: fields 5, empty 1, coordinates 1, type 1, key 3",
-        " 2 app ids are no numbers and were left out of their records",
+        "2: rejected (field_count): one",
+        "4: rejected (field_count): two\\t2",
+        "5: rejected (empty_field): idfa\\t\\t1\\t2\\t3",
+        "6: rejected (coordinates): idfa\\tid\\tnorth\\t2\\t3",
+        "7: rejected (field_count):  three é ",
+        "9: rejected (no_server): imei\\tid\\t1\\t2\\t3",
+        "10: rejected (invalid_key): idfa\\ti d\\t1\\t2\\t3",
+        &format!("11: rejected (invalid_key): gaid\\t{}…", &long[..115]),
+        "13: rejected (invalid_key): idfa\\tgood too\\t1\\t2\\t3",
+        " rejected lines by reason: field_count 5, empty_field 1, no_server 1, invalid_key 3, coordinates 1",
+        "14: app id left out (not_an_integer): x",
+        "14: app id left out (not_an_integer): ",
+        " app ids left out of their records: not_an_integer 2",
     ]
     .map(|line| format!("{}:{line}", work.name("1.tsv.gz")));
     run.ensure(run.log_of("W")? == expected, format!("expected the warnings {expected:#?}"))?;
@@ -61,8 +63,8 @@ fn line_numbers_are_those_of_the_file_far_behind_its_beginning_too() -> Result<(
     let run = work.load(&["--threads", "8"])?;
     run.exits(3)?;
     run.logs(&[
-        format!("W {}:20002: rejected (fields): 'bad'", work.name("1.tsv.gz")),
-        format!("W {}:1: rejected (fields): 'worse'", work.name("2.tsv.gz")),
+        format!("W {}:20002: rejected (field_count): bad", work.name("1.tsv.gz")),
+        format!("W {}:1: rejected (field_count): worse", work.name("2.tsv.gz")),
     ])?;
     work.holds(&model(&[text]))
 }
@@ -78,8 +80,8 @@ fn a_line_over_the_limit_is_rejected_and_those_around_it_are_loaded() -> Result<
     run.leaves(&[".1.tsv.gz"])?;
     let quote = format!("idfa\\tlong\\t1\\t2\\t{}", "1,".repeat(53));
     run.logs(&[
-        format!("W {}:601: rejected (length): '{quote}…'", work.name("1.tsv.gz")),
-        format!("W {}: rejected lines by reason: length 1", work.name("1.tsv.gz")),
+        format!("W {}:601: rejected (line_too_long): {quote}…", work.name("1.tsv.gz")),
+        format!("W {}: rejected lines by reason: line_too_long 1", work.name("1.tsv.gz")),
     ])?;
     work.holds(&model(&[&sample[..], b"dvid\tafter\t1\t2\t3\n"]))
 }
@@ -103,13 +105,13 @@ fn a_value_over_the_limit_of_the_server_is_rejected_and_the_rest_is_loaded() -> 
     let path = work.name("1.tsv.gz");
     let refused = |line, id| {
         let answer = "SERVER_ERROR object too large for cache";
-        format!("W {path}:{line}: rejected (server): {answer}: adid:{id} of {address}")
+        format!("W {path}:{line}: rejected (server_refused): {answer}: adid:{id} of {address}")
     };
     run.logs(&[
         refused(1001, "one"),
         refused(2002, "two"),
         refused(2004, "three"),
-        format!("W {path}: rejected lines by reason: server 3"),
+        format!("W {path}: rejected lines by reason: server_refused 3"),
     ])?;
     let stored = b"adid\ttwo\t1\t2\t3\nadid\tthree\t1\t2\t3\n";
     work.holds(&model(&[&before, &after, &stored[..]]))
@@ -127,7 +129,7 @@ fn a_server_out_of_memory_refuses_records_and_each_is_counted() -> Result<()> {
     let run = work.load(&["--idfa", &small.address()])?;
     run.exits(3)?;
     run.leaves(&[".1.tsv.gz"])?;
-    let refused = run.log_of("W")?.into_iter().find_map(|line| line.split_once("by reason: server "));
+    let refused = run.log_of("W")?.into_iter().find_map(|line| line.split_once("by reason: server_refused "));
     let refused: u64 = refused.map_or(Ok(0), |(_, count)| count.parse())?;
     let held = small.stat("curr_items")?;
     run.ensure(refused > 0 && held == LINES - refused, format!("{refused} refused, {held} held"))?;
@@ -148,9 +150,9 @@ fn rejected_lines_are_kept_unchanged_for_tools() -> Result<()> {
     let (one, two) = (work.name("1.tsv.gz"), work.name("2.tsv.gz"));
     let expected = [
         b"kept\n",
-        format!("{one}\t2\tfields\t").as_bytes(),
+        format!("{one}\t2\tfield_count\t").as_bytes(),
         b" bad \xff\ttoo\r\n",
-        format!("{one}\t4\tkey\tidfa\tb c\t1\t2\t3\n{two}\t1\tfields\tnothing\n").as_bytes(),
+        format!("{one}\t4\tinvalid_key\tidfa\tb c\t1\t2\t3\n{two}\t1\tfield_count\tnothing\n").as_bytes(),
     ]
     .concat();
     let found = std::fs::read(work.path("rejects"))?;
@@ -168,7 +170,7 @@ fn rejected_lines_of_a_file_that_is_not_done_are_taken_back() -> Result<()> {
     let run = work.load(&["--rejects", &work.name("rejects")])?;
     run.exits(1)?;
     let found = std::fs::read_to_string(work.path("rejects"))?;
-    ensure!(found == format!("{}\t1\tfields\tone\n", work.name("1.tsv.gz")), "{found}");
+    ensure!(found == format!("{}\t1\tfield_count\tone\n", work.name("1.tsv.gz")), "{found}");
     Ok(())
 }
 
@@ -187,7 +189,7 @@ fn rejected_lines_are_taken_back_from_a_full_disk() -> Result<()> {
     ensure!(output.status.code() == Some(1) && log.contains("File too large"), "{log}");
     ensure!(work.files()? == [".1.tsv.gz", "2.tsv.gz", "rejects"], "{:?}", work.files()?);
     let found = std::fs::read_to_string(work.path("rejects"))?;
-    ensure!(found == format!("{}\t1\tfields\tone\n", work.name("1.tsv.gz")), "{} bytes", found.len());
+    ensure!(found == format!("{}\t1\tfield_count\tone\n", work.name("1.tsv.gz")), "{} bytes", found.len());
     Ok(())
 }
 

@@ -1,6 +1,10 @@
 //! The rules of a line of the apps log: bytes in, an [`AppsInstalled`] or a [`RejectReason`] out, no I/O.
 
 use crate::RejectReason;
+use crate::apps::{COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
+
+/// The longest app ids field that is parsed at once.
+const BLOCK_BYTES: usize = 64 * 1024;
 
 /// One line of the apps log, borrowed from its bytes and from the caller's reused app ids.
 ///
@@ -27,7 +31,7 @@ pub struct AppsInstalled<'a> {
     pub lon: f64,
     /// The app ids that are valid, in the order of the line.
     pub apps: &'a [u32],
-    /// How many pieces of the app ids field were no u32 and left out.
+    /// How many pieces of the app ids field are no u32 and were left out.
     pub dropped_apps: u32,
 }
 
@@ -41,20 +45,58 @@ impl<'a> AppsInstalled<'a> {
     /// # Errors
     ///
     /// The first rule that the line breaks, in this order: exactly five fields ([`RejectReason::FieldCount`]), type
-    /// and id not empty ([`RejectReason::EmptyField`]), decimal floats as lat and lon ([`RejectReason::Coordinates`]).
+    /// and id not empty ([`RejectReason::EmptyField`]), decimal floats as lat and lon ([`COORDINATES`]).
     pub fn parse(line: &'a [u8], apps: &'a mut Vec<u32>) -> Result<Option<Self>, RejectReason> {
+        let Some(fields) = Fields::of(line)? else { return Ok(None) };
+        let Fields { device_type, device_id, lat, lon, app_ids } = fields;
+        let (kept, dropped_apps) = parse_apps(app_ids, apps);
+        Ok(Some(Self { device_type, device_id, lat, lon, apps: &apps[..kept], dropped_apps }))
+    }
+}
+
+/// A line whose app ids are still text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub(super) device_type: &'a [u8],
+    pub(super) device_id: &'a [u8],
+    pub(super) lat: f64,
+    pub(super) lon: f64,
+    pub(super) app_ids: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// See [`AppsInstalled::parse`].
+    #[inline]
+    pub(super) fn of(line: &'a [u8]) -> Result<Option<Self>, RejectReason> {
         let line = strip(line);
         if line.is_empty() {
             return Ok(None);
         }
-        let [device_type, device_id, lat, lon, app_ids] = fields(line).ok_or(RejectReason::FieldCount)?;
+        let [device_type, device_id, lat, lon, app_ids] = split(line).ok_or(RejectReason::FieldCount)?;
         if device_type.is_empty() || device_id.is_empty() {
             return Err(RejectReason::EmptyField);
         }
-        let lat = coordinate(lat).ok_or(RejectReason::Coordinates)?;
-        let lon = coordinate(lon).ok_or(RejectReason::Coordinates)?;
-        let (kept, dropped_apps) = parse_apps(app_ids, apps);
-        Ok(Some(Self { device_type, device_id, lat, lon, apps: &apps[..kept], dropped_apps }))
+        let lat = coordinate(lat).ok_or(COORDINATES)?;
+        let lon = coordinate(lon).ok_or(COORDINATES)?;
+        Ok(Some(Self { device_type, device_id, lat, lon, app_ids }))
+    }
+}
+
+/// Why a line that shows five fields does not have them.
+#[cold]
+pub(super) fn explain_field_count(line: &[u8]) -> Option<&'static str> {
+    let count = |line: &[u8]| memchr::memchr_iter(b'\t', line).count() + 1;
+    let is_stripped = |byte: &u8| is_space(*byte);
+    let from = line.iter().position(|byte| !is_space(*byte))?;
+    let to = line.len() - line.iter().rev().take_while(|byte| is_stripped(byte)).count();
+    if count(&line[from..to]) >= 5 {
+        None
+    } else if count(&line[from..]) == 5 {
+        Some("the last field is empty: a tab at the end of a line is stripped like other white space")
+    } else if count(&line[..to]) == 5 {
+        Some("the first field is empty: a tab at the start of a line is stripped like other white space")
+    } else {
+        None
     }
 }
 
@@ -80,7 +122,7 @@ fn strip(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The five tab-separated fields of a line, or `None` if there are more or less.
-fn fields(line: &[u8]) -> Option<[&[u8]; 5]> {
+fn split(line: &[u8]) -> Option<[&[u8]; 5]> {
     let mut tabs = memchr::memchr_iter(b'\t', line);
     let (a, b, c, d) = (tabs.next()?, tabs.next()?, tabs.next()?, tabs.next()?);
     if tabs.next().is_some() {
@@ -91,14 +133,15 @@ fn fields(line: &[u8]) -> Option<[&[u8]; 5]> {
 
 /// A decimal float: sign, digits, point and exponent, or `nan`, `inf`, `infinity` in any case.
 ///
-/// This is just what the crate takes, which rounds as correctly as `f64::from_str` and takes half the time.
+/// This is just what the crate takes, which rounds as correctly as `f64::from_str` and takes half the time. A number
+/// whose exponent is out of the range of a double becomes infinite or 0.
 fn coordinate(field: &[u8]) -> Option<f64> {
     fast_float2::parse(strip(field)).ok()
 }
 
 /// Puts the valid app ids of the field to the front of `apps`, making it longer if need be; returns how many
 /// they are and how many pieces were dropped.
-fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> (usize, u32) {
+pub(super) fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> (usize, u32) {
     // Room for the most pieces there can be, once: a count in a register is faster than a push.
     let most = field.len() / 2 + 1;
     if apps.len() < most {
@@ -136,6 +179,35 @@ fn parse_apps(mut field: &[u8], apps: &mut Vec<u32>) -> (usize, u32) {
             None => return (kept, dropped),
         }
     }
+}
+
+/// The pieces of the app ids field that are dropped, each with what is wrong with it.
+pub(super) fn dropped_app_ids(field: &[u8]) -> impl Iterator<Item = (&'static str, &[u8])> {
+    field.split(|&byte| byte == b',').filter(|piece| app_id(piece).is_none()).map(|piece| {
+        let digits = match strip(piece) {
+            [b'-' | b'+', digits @ ..] => digits,
+            digits => digits,
+        };
+        let is_integer = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        (if is_integer { OUT_OF_RANGE } else { NOT_AN_INTEGER }, piece)
+    })
+}
+
+/// The app ids field in blocks of whole pieces, each at most `BLOCK_BYTES` long if its pieces allow it: the memory for
+/// the app ids of a very long line stays small.
+pub(super) fn blocks(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest.take()?;
+        if field.len() <= BLOCK_BYTES {
+            return Some(field);
+        }
+        let comma = memchr::memrchr(b',', &field[..BLOCK_BYTES])
+            .or_else(|| memchr::memchr(b',', &field[BLOCK_BYTES..]).map(|at| BLOCK_BYTES + at));
+        let Some(comma) = comma else { return Some(field) };
+        rest = Some(&field[comma + 1..]);
+        Some(&field[..comma])
+    })
 }
 
 /// The first piece of the field as an app id, if it is one, and the length of the piece.
@@ -225,8 +297,8 @@ mod tests {
             (b"idfa\tx\t1\t2\t1\tmore", Err(RejectReason::FieldCount)),
             (b"idfa\t\tnorth\t2\t1", Err(RejectReason::EmptyField)),
             (b"idfa\t\t1\t2\t1", Err(RejectReason::EmptyField)),
-            (b"idfa\tx\tnorth\t2\t1", Err(RejectReason::Coordinates)),
-            (b"idfa\tx\t1\t\t1", Err(RejectReason::Coordinates)),
+            (b"idfa\tx\tnorth\t2\t1", Err(COORDINATES)),
+            (b"idfa\tx\t1\t\t1", Err(COORDINATES)),
         ] {
             assert_eq!(parsed(line), expected, "{}", line.escape_ascii());
         }
@@ -312,6 +384,67 @@ mod tests {
             let mut kept = Vec::new();
             let counts = parse_apps(text.as_bytes(), &mut kept);
             assert_eq!((counts, &kept[..counts.0]), ((apps.len(), dropped), apps), "{text}");
+        }
+    }
+
+    #[test]
+    fn dropped_app_ids_say_what_is_wrong() {
+        for (piece, kind) in [
+            ("4294967296", Some(OUT_OF_RANGE)),
+            ("-1", Some(OUT_OF_RANGE)),
+            (" +99999999999999999999 ", Some(OUT_OF_RANGE)),
+            ("", Some(NOT_AN_INTEGER)),
+            ("-", Some(NOT_AN_INTEGER)),
+            ("1.5", Some(NOT_AN_INTEGER)),
+            ("1e3", Some(NOT_AN_INTEGER)),
+            ("4294967295", None),
+            ("-0", None),
+        ] {
+            let found: Vec<_> = dropped_app_ids(piece.as_bytes()).collect();
+            assert_eq!(
+                found,
+                kind.map(|kind| (kind, piece.as_bytes())).into_iter().collect::<Vec<_>>(),
+                "{piece}"
+            );
+        }
+        let found: Vec<_> = dropped_app_ids(b"1,x,2,-3,").map(|(_, piece)| piece).collect();
+        assert_eq!(found, [&b"x"[..], b"-3", b""]);
+    }
+
+    #[test]
+    fn a_line_that_shows_five_fields_says_why_it_has_not() {
+        for (line, word) in [
+            (&b"idfa\tx\t1\t2\t"[..], Some("last")),
+            (b"idfa\tx\t1\t2\t \r\n", Some("last")),
+            (b"\tx\t1\t2\t1", Some("first")),
+            (b"idfa\tx\t1\t2", None),
+            (b"idfa\tx\t1\t2\t1\tmore", None),
+            (b"  ", None),
+        ] {
+            let why = explain_field_count(line);
+            assert_eq!(why.is_some(), word.is_some(), "{}", line.escape_ascii());
+            assert!(why.unwrap_or_default().contains(word.unwrap_or_default()), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_field_is_parsed_in_blocks_with_the_same_pieces() {
+        let long_piece = "0".repeat(2 * BLOCK_BYTES) + "7";
+        let ids: Vec<String> = (0..50_000).map(|id: u32| (id * 7919).to_string()).collect();
+        for field in
+            [ids.join(","), ids.join(",") + ",", format!("{},{long_piece},5", ids.join(",")), long_piece]
+        {
+            let mut apps = Vec::new();
+            let (kept, dropped) = parse_apps(field.as_bytes(), &mut apps);
+            let (mut in_blocks, mut dropped_in_blocks, mut count) = (Vec::new(), 0, 0);
+            for block in blocks(field.as_bytes()) {
+                let mut apps = Vec::new();
+                let (kept, dropped) = parse_apps(block, &mut apps);
+                in_blocks.extend_from_slice(&apps[..kept]);
+                (dropped_in_blocks, count) = (dropped_in_blocks + dropped, count + 1);
+            }
+            assert_eq!((&in_blocks[..], dropped_in_blocks), (&apps[..kept], dropped));
+            assert!(count > 4 || kept == 1, "{count} blocks");
         }
     }
 

@@ -27,8 +27,8 @@ const COORDINATES_LEN: usize = 18;
 /// hand because prost's encoder takes 1.8 times as long (`cargo bench --bench serialize`).
 ///
 /// ```
+/// use memc_core::apps::prost::Message;
 /// use memc_core::apps::{AppsInstalled, UserApps, serialize};
-/// use prost::Message;
 ///
 /// let (mut apps, mut key, mut value) = (Vec::new(), Vec::new(), Vec::new());
 /// let record = AppsInstalled::parse(b"idfa\te7e1\t67.5\t-22.8\t7942,8519", &mut apps)?.unwrap();
@@ -40,23 +40,40 @@ const COORDINATES_LEN: usize = 18;
 /// ```
 pub fn serialize(record: &AppsInstalled<'_>, key: &mut Vec<u8>, value: &mut Vec<u8>) {
     key.clear();
-    key.extend_from_slice(record.device_type);
-    key.push(b':');
-    key.extend_from_slice(record.device_id);
-
-    // One length for the worst case and a cut at the end: no check of the capacity for every byte.
     value.clear();
-    value.resize(record.apps.len() * MAX_APP_LEN + COORDINATES_LEN, 0);
-    let mut end = 0;
-    for &app in record.apps {
+    put_key(record.device_type, record.device_id, key);
+    put_apps(record.apps, value);
+    put_coordinates(record.lat, record.lon, value);
+}
+
+/// Adds the key of a line.
+#[inline]
+pub(super) fn put_key(device_type: &[u8], device_id: &[u8], key: &mut Vec<u8>) {
+    key.extend_from_slice(device_type);
+    key.push(b':');
+    key.extend_from_slice(device_id);
+}
+
+/// Adds app ids to a value; there is room for the coordinates behind them.
+#[inline]
+pub(super) fn put_apps(apps: &[u32], value: &mut Vec<u8>) {
+    // One length for the worst case and a cut at the end: no check of the capacity for every byte.
+    let mut end = value.len();
+    value.resize(end + apps.len() * MAX_APP_LEN + COORDINATES_LEN, 0);
+    for &app in apps {
         let Some(room) = value[end..].first_chunk_mut() else { break };
         end += put_app(room, app);
     }
     value.truncate(end);
+}
+
+/// Ends a value with the coordinates.
+#[inline]
+pub(super) fn put_coordinates(lat: f64, lon: f64, value: &mut Vec<u8>) {
     value.push(LAT_TAG);
-    value.extend_from_slice(&record.lat.to_le_bytes());
+    value.extend_from_slice(&lat.to_le_bytes());
     value.push(LON_TAG);
-    value.extend_from_slice(&record.lon.to_le_bytes());
+    value.extend_from_slice(&lon.to_le_bytes());
 }
 
 /// Writes one app id with its tag and returns how many bytes of `room` it took.

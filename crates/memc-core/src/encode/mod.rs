@@ -1,23 +1,10 @@
 //! Encodes: what turns a line into a record, which other loaders implement, and the threads that call it.
 
+pub(crate) mod record;
 pub(crate) mod worker;
 
 use crate::RejectReason;
-
-/// The buffers for one record, reused from line to line.
-///
-/// To try an encoder, begin with `Record::default()`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Record {
-    /// The key under which the record is stored; the loader checks it against memcached's rules.
-    pub key: Vec<u8>,
-    /// The bytes to store.
-    pub value: Vec<u8>,
-    /// Parts of the line that were left out though the record is loaded (app ids that are no number);
-    /// they are only counted.
-    pub dropped: u32,
-}
+use crate::encode::record::Record;
 
 /// Turns one line of a log into the record to store and the server to store it on.
 ///
@@ -42,15 +29,15 @@ pub struct Record {
 /// }
 /// ```
 pub trait Encode: Clone + Send + Sync {
-    /// Encodes `line`, which comes without its `\n` and is otherwise as it stands in the file.
+    /// Encodes `line`, which comes without its `\n` and is otherwise as it stands in the input.
     ///
     /// `record` comes empty. Returns the index of the server among those given to
     /// [`Loader::new`](crate::Loader::new), or `None` for a line that is skipped and not counted, such as a
-    /// blank one.
+    /// blank one. An index out of range stops the load with [`Error::ServerIndex`](crate::Error::ServerIndex).
     ///
     /// # Errors
     ///
-    /// The reason why the line is rejected. A server index out of range is rejected as
-    /// [`RejectReason::NoServer`], a key that memcached does not take as [`RejectReason::InvalidKey`].
+    /// The reason why the line is rejected. A key that memcached does not take is rejected as
+    /// [`RejectReason::InvalidKey`].
     fn encode(&mut self, line: &[u8], record: &mut Record) -> Result<Option<usize>, RejectReason>;
 }

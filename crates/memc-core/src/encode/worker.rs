@@ -1,29 +1,29 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
-use crate::buffers::BufferPool;
+use crate::buffers::{BufferPool, Reusable};
+use crate::encode::record::Record;
+use crate::order::budget::CHUNK_BYTES;
 use crate::order::ledger::Ledger;
 use crate::order::reorder::ReorderQueue;
 use crate::order::tally::Tally;
-use crate::read::chunk::Chunk;
-use crate::read::lines::{Piece, Text};
+use crate::read::chunk::{Chunk, Piece, Text};
+use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::route::{self, Routes};
 use crate::wire::batch::Batch;
-use crate::{Encode, Record, RejectReason};
+use crate::{Encode, Error};
 
-/// So much of a rejected line is quoted in the log.
-const KEPT_OF_LINE: usize = 120;
+/// A record's buffer that has grown over this for an odd line is not kept.
+const MAX_KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 /// What all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) ledger: &'a Ledger,
     /// The queue of each connection: those of the first server, then those of the second, …
-    pub(crate) turns: &'a [ReorderQueue],
+    pub(crate) queues: &'a [ReorderQueue],
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
     pub(crate) routes: &'a Routes,
-    /// In a dry run all servers share one queue.
-    pub(crate) is_dry: bool,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
@@ -45,34 +45,48 @@ impl<'a, E: Encode> Worker<'a, E> {
 
     /// Encodes the lines of a chunk and leaves the batches to the connections.
     pub(crate) fn work(&mut self, chunk: Chunk) {
+        let Chunk { number, piece, text, mut share, ends_input } = chunk;
         let shared = self.shared;
-        self.batches.resize_with(shared.turns.len(), || shared.batches.take());
+        self.take_batches(text.as_bytes().len());
         let mut tally = Tally::default();
-        tally.counts.bytes_decompressed = chunk.text.as_bytes().len() as u64;
-        match chunk.piece {
-            Piece::Lines => self.encode_lines(chunk.text.as_bytes(), &mut tally),
+        tally.counts.bytes_decompressed = text.as_bytes().len() as u64;
+        match piece {
+            Piece::Lines => self.encode_lines(text.as_bytes(), &mut tally),
             Piece::LongLine => {
                 tally.counts.lines = 1;
-                tally.reject(
-                    0,
-                    RejectReason::LineTooLong,
-                    || quote(chunk.text.as_bytes()),
-                    shared.report_rejected,
-                );
+                let quote = || (quote(text.as_bytes()), None);
+                tally.reject(0, RejectReason::LineTooLong, quote, shared.report_rejected);
             }
         }
-        for (turns, mut batch) in shared.turns.iter().zip(self.batches.drain(..)) {
-            batch.close();
-            batch.ends_input = chunk.ends_input;
-            turns.submit(chunk.number, batch);
+        if self.record.value.capacity() > MAX_KEPT_VALUE_BYTES {
+            self.record = Record::default();
         }
         if shared.report_rejected {
             // A server may still refuse some of the lines.
-            tally.text = chunk.text.into_bytes();
+            tally.text = text.into_bytes();
         } else {
-            shared.texts.give(chunk.text);
+            shared.texts.give(text);
         }
-        shared.ledger.report(chunk.number, tally);
+        let batches: usize = self.batches.iter().map(Batch::capacity).sum();
+        share.set(CHUNK_BYTES + batches + tally.kept_bytes());
+        for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
+            batch.close();
+            batch.ends_input = ends_input;
+            queue.submit(number, batch);
+        }
+        shared.ledger.report_encoded(number, tally, share);
+    }
+
+    /// Takes a batch for each connection. Records take about as many bytes as their lines, on all connections alike:
+    /// with room for that, a batch does not grow to twice its size.
+    fn take_batches(&mut self, text_bytes: usize) {
+        let Shared { queues, batches, .. } = *self.shared;
+        let expected_bytes = text_bytes / queues.len().max(1);
+        self.batches.resize_with(queues.len(), || {
+            let mut batch = batches.take();
+            batch.reserve(expected_bytes);
+            batch
+        });
     }
 
     fn encode_lines(&mut self, mut text: &[u8], tally: &mut Tally) {
@@ -81,7 +95,8 @@ impl<'a, E: Encode> Worker<'a, E> {
             let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
             let line = &text[..end];
             if let Err(reason) = self.encode_line(line, number, tally) {
-                tally.reject(number, reason, || quote(line), self.shared.report_rejected);
+                let quote = || (quote(line), self.record.take_explanation());
+                tally.reject(number, reason, quote, self.shared.report_rejected);
             }
             text = text.get(end + 1..).unwrap_or_default();
             number += 1;
@@ -94,24 +109,33 @@ impl<'a, E: Encode> Worker<'a, E> {
             return Err(RejectReason::LineTooLong);
         }
         let record = &mut self.record;
-        record.key.clear();
-        record.value.clear();
-        record.dropped = 0;
+        record.clear();
         let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
-        if server >= self.shared.routes.places() {
-            return Err(RejectReason::NoServer);
-        }
         if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let lane = if self.shared.is_dry { 0 } else { self.shared.routes.lane(server, &record.key) };
-        self.batches[lane].push(server, number, &record.key, &record.value);
-        tally.counts.dropped += u64::from(record.dropped);
+        let Some(lane) = self.shared.routes.lane(server, &record.key) else {
+            let servers = self.shared.routes.places();
+            self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
+            return Ok(());
+        };
+        self.batches[lane].push(number, &record.key, &record.value);
+        if !record.dropped().is_empty() {
+            note_dropped(record, number, tally);
+        }
         Ok(())
     }
 }
 
-fn quote(line: &[u8]) -> String {
-    let more = if line.len() > KEPT_OF_LINE { "…" } else { "" };
-    format!("'{}{more}'", line[..line.len().min(KEPT_OF_LINE)].escape_ascii())
+/// Adds the parts that were left out of a record.
+#[cold]
+fn note_dropped(record: &Record, line: u32, tally: &mut Tally) {
+    for &(kind, count) in record.dropped() {
+        *tally.counts.dropped.entry(kind.into()).or_default() += count;
+    }
+    for (kind, part) in record.parts() {
+        if tally.dropped_parts.iter().filter(|it| it.kind == kind).count() < QUOTED_REJECTS {
+            tally.dropped_parts.push(DroppedPart { line: line.into(), kind: kind.into(), text: quote(part) });
+        }
+    }
 }

@@ -1,153 +1,184 @@
-//! One way through the inputs: puts readers, workers, connections and accounts together.
+//! One attempt over the inputs: starts the threads, puts reader, workers, lanes and accounts together, and ends them.
 
+use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
 
+use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::buffers::BufferPool;
 use crate::encode::worker::{Shared, Worker};
-use crate::load::Loader;
-use crate::order::ledger::Ledger;
+use crate::order::budget::Budget;
+use crate::order::events::Events;
+use crate::order::ledger::{Ledger, Outcome};
 use crate::order::reorder::ReorderQueue;
 use crate::read::backlog::Backlog;
-use crate::read::reader::Chunks;
+use crate::read::reader::{Chunks, Surroundings};
+use crate::report::RunReport;
 use crate::report::event::{Event, EventResult};
-use crate::report::{RunReport, ServerReport};
+use crate::route::Routes;
 use crate::send::lane::Lane;
-use crate::{Encode, Error, Input};
+use crate::{Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
-/// Events that may wait for the caller before the load waits for it.
-const MAX_WAITING_EVENTS: usize = 8;
-
-/// What a pass works with, and what came of it.
+/// What an attempt works with.
 #[derive(Debug)]
-pub(crate) struct Pass<'a, E> {
-    loader: &'a Loader<E>,
-    /// How many inputs were finished before.
-    first_index: usize,
+pub(crate) struct Settings<'a, E> {
+    pub(crate) encoder: &'a E,
+    pub(crate) options: &'a Options,
+    pub(crate) pool: &'a ThreadPool,
+    pub(crate) stop: &'a StopHandle,
+    pub(crate) progress: &'a ProgressHandle,
+    /// The index of the first input, and since when its time counts.
+    pub(crate) first_input: (usize, Instant),
+}
+
+/// The end of an attempt.
+#[derive(Debug)]
+pub(crate) struct Attempt<T> {
+    /// Without the servers' reports, and without a duration.
     pub(crate) report: RunReport,
     pub(crate) error: Option<Error>,
+    /// When the last input was finished.
+    pub(crate) last_end: Instant,
+    /// What each lane thread has returned; nothing if one of the threads did not start.
+    pub(crate) lanes: Vec<T>,
 }
 
-impl<'a, E: Encode> Pass<'a, E> {
-    pub(crate) fn new(loader: &'a Loader<E>, first_index: usize) -> Self {
-        Self { loader, first_index, report: RunReport::default(), error: None }
-    }
+/// Reads, encodes and accounts. The routes say which lanes there are; each of `serve` takes the batches of some of them,
+/// on a thread of its own.
+pub(crate) fn run<E, I, T, F>(
+    settings: &Settings<'_, E>,
+    backlog: &mut Backlog<I>,
+    on_event: &mut (impl FnMut(Event) -> EventResult + Send),
+    routes: &Routes,
+    serve: impl IntoIterator<Item = F>,
+) -> Attempt<T>
+where
+    E: Encode,
+    I: Iterator<Item = Input> + Send,
+    T: Send,
+    F: FnOnce(&[Lane<'_>]) -> T + Send,
+{
+    let Settings { encoder, options, pool, stop, progress, first_input } = *settings;
+    let lanes = routes.lanes();
+    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
+    let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
+    let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
+    let budget = Budget::new(options.max_bytes_in_flight);
+    let events = Arc::new(Events::new(&budget));
+    let ledger = Ledger::new(lanes, first_input, &budget, &events, progress);
+    let lanes: Vec<Lane<'_>> =
+        (queues.iter()).map(|turns| Lane { turns, ledger: &ledger, spares: &batches }).collect();
+    let shared = Shared {
+        ledger: &ledger,
+        queues: &queues,
+        texts: &texts,
+        batches: &batches,
+        routes,
+        max_line_bytes: options.max_line_bytes,
+        report_rejected: options.report_rejected,
+    };
+    let reading = Surroundings {
+        ledger: &ledger,
+        budget: &budget,
+        events: &events,
+        texts: &texts,
+        batches: &batches,
+        options,
+        stop,
+    };
 
-    /// Reads, encodes and accounts; `serve` takes the batches of one lane, on a thread of its own, and
-    /// returns the server's index with its report.
-    pub(crate) fn run<I: Iterator<Item = Input> + Send>(
-        &mut self,
-        backlog: &mut Backlog<I>,
-        on_event: &mut (impl FnMut(Event) -> EventResult + Send),
-        lanes: Option<usize>,
-        serve: impl Fn(Lane<'_>) -> (usize, ServerReport) + Sync,
-    ) {
-        let Loader { encoder, routes, options, stop, progress, .. } = self.loader;
-        let is_dry = lanes.is_none();
-        let lanes = lanes.unwrap_or(1);
-        let turns: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
-        let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
-        let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
-        let (events, received) = mpsc::sync_channel(MAX_WAITING_EVENTS);
-        let ledger = Ledger::new(options, lanes, self.first_index, events, progress.clone());
-        let shared = Shared {
-            ledger: &ledger,
-            turns: &turns,
-            texts: &texts,
-            batches: &batches,
-            routes,
-            is_dry,
-            max_line_bytes: options.max_line_bytes,
-            report_rejected: options.report_rejected,
-        };
-
-        let report = std::thread::scope(|scope| {
-            let serving: Vec<_> = turns
-                .iter()
-                .enumerate()
-                .map(|(index, turns)| {
-                    let lane = Lane { index, turns, ledger: &ledger, spares: &batches };
-                    let serve = &serve;
-                    scope.spawn(move || {
-                        let _stopping = OnDrop(|| stop_if_panicking(lane.ledger));
-                        serve(lane)
-                    })
-                })
-                .collect();
-            let telling = scope.spawn(|| tell(received, on_event, &ledger));
-            // Also when a worker panics, the threads must come to their end for the scope to be left.
-            let closing = OnDrop(|| ledger.close_events());
-            // The reader has a thread of its own, since inflating is most of the work and can be done by one only:
-            // it goes on while the workers wait for a core. The ledger bounds how far it gets ahead of them.
-            let (hand_on, chunks) = mpsc::channel();
-            let mut reading = Chunks::new(backlog, &ledger, &texts, options, stop);
-            let reader = scope.spawn(move || reading.all(|chunk| hand_on.send(chunk).is_ok()));
-            {
-                let _closing = OnDrop(|| {
-                    turns.iter().for_each(ReorderQueue::close);
-                    stop_if_panicking(&ledger);
-                });
-                let workers = || Worker::new(&shared, encoder.clone());
-                chunks.into_iter().par_bridge().for_each_init(workers, Worker::work);
-            }
-            if let Err(panic) = reader.join() {
-                std::panic::resume_unwind(panic);
-            }
-            let mut servers: Vec<_> = routes.servers().iter().map(ServerReport::of).collect();
-            for lane in serving {
-                match lane.join() {
-                    // In a dry run there may be no server.
-                    Ok((server, report)) => {
-                        if let Some(server) = servers.get_mut(server) {
-                            server.merge(&report);
-                        }
-                    }
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            drop(closing);
-            match telling.join() {
-                Ok(report) => RunReport { servers, ..report },
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    let result = thread::scope(|scope| {
+        // Also when a thread does not start, or panics, the others must come to their end for the scope to be left.
+        let closing = OnDrop(|| {
+            queues.iter().for_each(ReorderQueue::close);
+            events.close();
         });
+        let telling = start(scope, "event", || deliver(&events, on_event, &ledger))?;
+        let (mut serving, lanes, ledger) = (Vec::new(), &lanes, &ledger);
+        for serve in serve {
+            serving.push(start(scope, "server connection", move || {
+                let _stopping = OnDrop(|| stop_if_panicking(ledger));
+                serve(lanes)
+            })?);
+        }
+        // The reader has a thread of its own, since decompressing is most of the work and can be done by one only:
+        // it goes on while the workers wait for a core. The budget bounds how far it gets ahead of them.
+        let (hand_on, chunks) = mpsc::channel();
+        let mut reading = Chunks::new(backlog, reading);
+        let reader = start(scope, "reader", move || {
+            let _stopping = OnDrop(|| stop_if_panicking(ledger));
+            reading.all(|chunk| hand_on.send(chunk).is_ok())
+        })?;
+        {
+            let _closing = OnDrop(|| {
+                queues.iter().for_each(ReorderQueue::close);
+                stop_if_panicking(ledger);
+            });
+            let workers = || Worker::new(&shared, encoder.clone());
+            pool.install(|| chunks.into_iter().par_bridge().for_each_init(workers, Worker::work));
+        }
+        join(reader);
+        let lanes: Vec<T> = serving.into_iter().map(join).collect();
+        drop(closing);
+        Ok((join(telling), lanes))
+    });
 
-        let (unfinished, error) = ledger.into_outcome();
-        self.report = RunReport { unfinished: report.unfinished.or(unfinished), ..report };
-        self.error = error;
+    let Outcome { unfinished, error, last_end } = ledger.outcome();
+    match result {
+        Ok((report, lanes)) => {
+            let report = RunReport { unfinished: report.unfinished.or(unfinished), ..report };
+            Attempt { report, error, last_end, lanes }
+        }
+        Err(error) => {
+            Attempt { report: RunReport::default(), error: Some(error), last_end, lanes: Vec::new() }
+        }
     }
 }
 
-/// Passes the events on to the caller until there are no more or the caller fails; returns what it took note of.
-fn tell(
-    events: mpsc::Receiver<Event>,
-    on_event: &mut impl FnMut(Event) -> EventResult,
-    ledger: &Ledger,
-) -> RunReport {
+/// Starts a thread of the scope.
+pub(crate) fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    thread: &'static str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Error> {
+    thread::Builder::new().spawn_scoped(scope, run).map_err(|source| Error::Start { thread, source })
+}
+
+/// What a thread returns; its panic is passed on.
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Hands the events on to the caller until there are no more or the caller fails; returns the report of the inputs that
+/// the caller knows to be finished.
+fn deliver(events: &Events, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) -> RunReport {
     let _stopping = OnDrop(|| stop_if_panicking(ledger));
-    // The channel is gone before the ledger is asked, which may be waiting for room in it.
     let mut report = RunReport::default();
-    let result = events.into_iter().try_for_each(|event| {
-        let Event::InputFinished(file) = &event else { return on_event(event) };
-        let file = file.clone();
-        if let Err(error) = on_event(event) {
-            report.unfinished = Some(file);
-            return Err(error);
+    // The share of an event is given back when the caller is done with it.
+    while let Some((event, _share)) = events.next() {
+        let finished = if let Event::InputFinished(input) = &event { Some(input.clone()) } else { None };
+        match (on_event(event), finished) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(input)) => {
+                report.add(&input);
+                events.confirm_input();
+            }
+            (Err(source), finished) => {
+                report.unfinished = finished;
+                events.discard();
+                ledger.abort(Error::Caller { source });
+            }
         }
-        report.add(&file);
-        ledger.confirm_input();
-        Ok(())
-    });
-    if let Err(source) = result {
-        ledger.abort(Error::Caller { source });
     }
     report
 }
 
 /// What a thread had in hand when it panicked is never finished: the others must not wait for it.
 fn stop_if_panicking(ledger: &Ledger) {
-    if std::thread::panicking() {
+    if thread::panicking() {
         ledger.abort(Error::Cancelled);
     }
 }

@@ -1,61 +1,54 @@
 //! The loader: what a caller makes and runs.
 
 mod attempt;
+mod dry_run;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use scheduled_thread_pool::ScheduledThreadPool;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::load::attempt::Pass;
-use crate::order::tally::Tally;
+use crate::load::attempt::{Attempt, Settings};
+pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
 use crate::report::event::{Event, EventResult};
-use crate::report::{LoadError, RunReport, ServerReport};
+use crate::report::{LoadError, RunReport, ServerCheck, ServerReport};
 use crate::route::Routes;
 use crate::send::known::Known;
 use crate::send::lane::Lane;
 use crate::send::sender::Sender;
 use crate::send::server::Server;
-use crate::wire::batch::Stored;
+use crate::send::{pool, server};
 use crate::{Address, Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
-/// A load starts a file again at most so many times in a row because a server was restarted; then it gives up.
+/// At most this many times in a row a load starts again with an input because a server was restarted.
 const MAX_RESTARTS: u32 = 5;
 
 /// The last answers of all servers are from within this time, or they are asked again.
 const RECENT: Duration = Duration::from_millis(250);
 
-/// They are asked again at most so often.
+/// They are asked again at most this often.
 const MAX_ROUNDS: usize = 5;
-
-/// A record as a dry run shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DryRecord<'a> {
-    /// The index that the encoder returned: that of an address given to [`Loader::new`].
-    pub server: usize,
-    /// Its key.
-    pub key: &'a [u8],
-    /// Its value.
-    pub value: &'a [u8],
-}
 
 /// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
 ///
-/// The lines are encoded on the rayon thread pool that the caller is in, or the global one. A thread of its own
-/// reads and inflates, one calls back, and one for each connection sends, which mostly waits.
+/// A load has threads of its own: a pool of [`Options::threads`] that encodes, one thread that reads and decompresses,
+/// one that calls back, and one for each connection, which mostly waits; one more for each input that may keep its
+/// reader waiting. No other work of the process waits for it.
 ///
 /// The [crate's page](crate) has an example of [`load`](Self::load); see [`dry_run`](Self::dry_run) for a trial.
 #[derive(Clone, Debug)]
 pub struct Loader<E> {
-    pub(crate) encoder: E,
-    pub(crate) routes: Routes,
+    encoder: E,
+    routes: Routes,
     /// Of each server, what is kept from one load to the next.
     known: Vec<Arc<Known>>,
-    pub(crate) options: Options,
-    pub(crate) stop: StopHandle,
-    pub(crate) progress: ProgressHandle,
+    options: Options,
+    pool: Option<Arc<ThreadPool>>,
+    stop: StopHandle,
+    progress: ProgressHandle,
 }
 
 impl<E: Encode> Loader<E> {
@@ -72,9 +65,17 @@ impl<E: Encode> Loader<E> {
             known: routes.servers().iter().map(|_| Arc::default()).collect(),
             routes,
             options,
+            pool: None,
             stop: StopHandle::default(),
             progress: ProgressHandle::default(),
         }
+    }
+
+    /// Has this pool encode, instead of one that each load starts: for many loaders in one process. A worker that waits
+    /// for the next chunk keeps its thread, so other work of the pool waits while an input is slow.
+    #[must_use]
+    pub fn with_pool(self, pool: Arc<ThreadPool>) -> Self {
+        Self { pool: Some(pool), ..self }
     }
 
     /// The handle that stops the loads of this loader.
@@ -93,47 +94,63 @@ impl<E: Encode> Loader<E> {
     /// stays.
     ///
     /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
-    /// again, tells [`Event::ServerRestarted`], and begins anew with the first file that is not finished. A
-    /// restart since an earlier load of this loader is told in the same way.
+    /// again, emits [`Event::ServerRestarted`], and starts again with the first input that is not finished. A
+    /// restart since an earlier load of this loader is noticed in the same way.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
-    /// meanwhile, so far as memory allows. It must not wait for work of the rayon pool that encodes. When it has been
-    /// told of a finished file, that file and all before it are stored. ([`Event::ServerRestarted`] is told from
-    /// the calling thread, between two ways through the inputs.)
+    /// meanwhile, as far as memory allows ([`Options::max_bytes_in_flight`]). When it has got the event of a finished
+    /// input, that input and all before it are stored. ([`Event::ServerRestarted`] comes from the calling thread,
+    /// between two attempts over the inputs.)
     ///
     /// # Errors
     ///
     /// [`LoadError`] with an [`Error`] when an input cannot be read, a server does not acknowledge
-    /// anything for [`Options::retry_timeout`], or `on_event` fails. The files that were finished by then are
-    /// complete; of the others any part may be stored, and loading them again mends it.
+    /// anything for [`Options::retry_timeout`], `on_event` fails, or the load cannot start. The inputs that were
+    /// finished by then are complete; of the others any part may be stored, and loading them again repairs it.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the encoder, or of `on_event`.
     pub fn load(
         &self,
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
+        let pool = self.prepare()?;
+        // One thread for each connection, so that a server that hangs does not keep the pool from others.
+        let threads = pool::start_threads(self.routes.lanes())
+            .map_err(|source| self.not_started(Error::Start { thread: "connecting", source }))?;
         let addresses = self.routes.servers().iter().zip(&self.known);
         let mut servers: Vec<Server> = addresses
             .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
             .collect();
-        // One thread for each connection, so that a server that hangs does not keep the pool from others.
-        let threads = Arc::new(ScheduledThreadPool::new(self.routes.lanes().max(1)));
-        let result = self.run(inputs, on_event, |pass, backlog, on_event| {
+        let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
-            let serve = |lane: Lane<'_>| {
-                let (server, connection) = self.routes.of_lane(lane.index);
-                let report =
-                    Sender::new(&servers[server], connection, &lane, &self.options, &self.stop).run();
-                (server, report)
-            };
-            pass.run(backlog, on_event, Some(self.routes.lanes()), serve);
+            let servers = &servers;
+            let serve = (0..self.routes.lanes()).map(|lane| {
+                let (server, connection) = self.routes.of_lane(lane);
+                move |lanes: &[Lane<'_>]| {
+                    Sender::new(&servers[server], connection, &lanes[lane], &self.options, &self.stop).run()
+                }
+            });
+            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes, serve);
+            let mut reports = self.empty_report().servers;
+            for (lane, report) in attempt.lanes.iter().enumerate() {
+                reports[self.routes.of_lane(lane).0].merge(report);
+            }
             // Asked once, at the end of the last attempt: what was evicted counts from the first connection.
-            let retry_timeout = match &pass.error {
-                None => self.options.retry_timeout,
-                Some(Error::Restarted { .. }) => return,
-                Some(_) => Duration::ZERO,
+            let retry_timeout = match &attempt.error {
+                None => Some(self.options.retry_timeout),
+                Some(Error::Restarted { .. } | Error::Start { .. }) => None,
+                Some(_) => Some(Duration::ZERO),
             };
-            let failed = self.final_check(&servers, retry_timeout, on_event, &mut pass.report.servers);
-            pass.error = pass.error.take().or(failed);
+            if let Some(retry_timeout) = retry_timeout
+                && let Err(error) = self.final_check(servers, retry_timeout, on_event, &mut reports)
+            {
+                attempt.error.get_or_insert(error);
+            }
+            attempt.report.servers = reports;
+            attempt
         });
         if result.is_ok() {
             self.known.iter().for_each(|known| known.end_load());
@@ -142,14 +159,14 @@ impl<E: Encode> Loader<E> {
     }
 
     /// Asks all servers at the same time what became of them, and again if one of them had to be waited for: so the
-    /// last answers of all of them are of the same moment, right before the end. Returns the caller's error.
+    /// last answers of all of them are of the same moment, right before the end.
     fn final_check(
         &self,
         servers: &[Server],
         retry_timeout: Duration,
         on_event: &mut (impl FnMut(Event) -> EventResult + Send),
         reports: &mut [ServerReport],
-    ) -> Option<Error> {
+    ) -> Result<(), Error> {
         let caller = Mutex::new((on_event, None));
         let emit = |event| {
             let (on_event, failed) = &mut *caller.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,18 +176,57 @@ impl<E: Encode> Loader<E> {
         };
         for _ in 0..MAX_ROUNDS {
             let started = Instant::now();
-            std::thread::scope(|scope| {
+            thread::scope(|scope| {
                 let answering = servers.iter().zip(&mut *reports).filter(|(_, report)| !report.unreachable);
                 for (server, report) in answering {
-                    scope.spawn(|| server.final_check(retry_timeout, &self.stop, &emit, report));
+                    let emit = &emit;
+                    attempt::start(scope, "final check", move || {
+                        server.final_check(retry_timeout, &self.stop, emit, report);
+                    })?;
                 }
-            });
+                Ok(())
+            })?;
             if started.elapsed() < RECENT || retry_timeout.is_zero() || self.stop.is_requested() {
                 break;
             }
         }
         let (_, failed) = caller.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failed.map(|source| Error::Caller { source })
+        failed.map_or(Ok(()), |source| Err(Error::Caller { source }))
+    }
+
+    /// Connects to every server and asks it what it is, all at once. Nothing is stored.
+    ///
+    /// ```no_run
+    /// use memc_core::apps::AppsEncoder;
+    /// use memc_core::{Loader, Options};
+    ///
+    /// let servers = vec!["127.0.0.1:33013".parse()?];
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// for check in loader.check()? {
+    ///     match check.result {
+    ///         Ok(status) => println!("{}: memcached {}", check.address, status.version),
+    ///         Err(error) => println!("{}: {error}", check.address),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the options are invalid or a thread does not start. What a server fails with is in its own
+    /// [`ServerCheck::result`], after at most twice [`Options::io_timeout`].
+    pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
+        self.check_options()?;
+        thread::scope(|scope| {
+            let check = |address| move || server::check(address, self.options.io_timeout);
+            let checks: Result<Vec<_>, _> = self
+                .routes
+                .servers()
+                .iter()
+                .map(|address| attempt::start(scope, "check", check(address)))
+                .collect();
+            Ok(checks?.into_iter().map(attempt::join).collect())
+        })
     }
 
     /// Does everything but storing: connects to nothing and shows each record in the order of the input.
@@ -183,7 +239,7 @@ impl<E: Encode> Loader<E> {
     /// let servers = vec!["127.0.0.1:33013".parse()?];
     /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
     /// let report = loader.dry_run(
-    ///     [Input::reader("sample", log)],
+    ///     [Input::bytes("sample", log)],
     ///     |record| assert_eq!(record.key, b"idfa:e7e1"),
     ///     |_event| Ok(()),
     /// )?;
@@ -194,50 +250,94 @@ impl<E: Encode> Loader<E> {
     /// # Errors
     ///
     /// As [`load`](Self::load), but for the servers.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of the encoder, of `on_record` or of `on_event`.
     pub fn dry_run(
         &self,
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
-        on_record: impl FnMut(DryRecord<'_>) + Send,
+        mut on_record: impl FnMut(DryRecord<'_>) + Send,
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
-        // The one lane of a dry run is served once; the lock only tells the compiler so.
-        let on_record = Mutex::new(on_record);
-        self.run(inputs, on_event, |pass, backlog, on_event| {
-            pass.run(backlog, on_event, None, |lane| {
-                show(&lane, &mut *on_record.lock().unwrap_or_else(PoisonError::into_inner));
-                (0, ServerReport::default())
-            });
+        let pool = self.prepare()?;
+        self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+            let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &mut on_record);
+            attempt::run(settings, backlog, on_event, &self.routes.by_place(), [show])
         })
     }
 
-    /// Goes through the inputs; again through those that are not finished, as long as servers restart.
-    fn run<I: Iterator<Item = Input> + Send, F: FnMut(Event) -> EventResult + Send>(
+    /// Checks the options and starts the pool that encodes, if none was given.
+    fn prepare(&self) -> Result<Arc<ThreadPool>, LoadError> {
+        self.check_options().map_err(|error| self.not_started(error))?;
+        if let Some(pool) = &self.pool {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(self.options.threads)
+            .thread_name(|index| format!("encode-{index}"))
+            .build()
+            .map_err(|error| Error::Start { thread: "encoding", source: io::Error::other(error) });
+        pool.map(Arc::new).map_err(|error| self.not_started(error))
+    }
+
+    fn check_options(&self) -> Result<(), Error> {
+        if self.routes.places() == 0 {
+            return Err(Error::InvalidOptions { option: "servers", problem: "there must be at least one" });
+        }
+        self.options.check()
+    }
+
+    /// The end of a load that could not start.
+    fn not_started(&self, error: Error) -> LoadError {
+        LoadError { error, report: Box::new(self.empty_report()) }
+    }
+
+    fn empty_report(&self) -> RunReport {
+        RunReport {
+            servers: self.routes.servers().iter().map(ServerReport::of).collect(),
+            ..RunReport::default()
+        }
+    }
+
+    /// Makes attempts over the inputs: another one with those that are not finished, as long as servers restart.
+    fn run<I: Iterator<Item = Input> + Send, F: FnMut(Event) -> EventResult + Send, T>(
         &self,
+        pool: &ThreadPool,
         inputs: impl IntoIterator<Item = Input, IntoIter = I>,
         mut on_event: F,
-        mut go: impl FnMut(&mut Pass<'_, E>, &mut Backlog<I>, &mut F),
+        mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
     ) -> Result<RunReport, LoadError> {
         let started = Instant::now();
         let mut backlog = Backlog::new(inputs.into_iter());
-        let mut report = RunReport {
-            servers: self.routes.servers().iter().map(ServerReport::of).collect(),
-            ..RunReport::default()
-        };
-        let mut restarts = 0;
+        let mut report = self.empty_report();
+        let (mut restarts, mut last_end) = (0, started);
         let error = loop {
             self.progress.set(report.bytes_in, report.counts.loaded);
-            let mut pass = Pass::new(self, report.inputs);
-            go(&mut pass, &mut backlog, &mut on_event);
-            restarts = if pass.report.inputs > 0 { 1 } else { restarts + 1 };
-            backlog.start_again(pass.report.inputs);
-            report.merge(pass.report);
-            match pass.error {
-                Some(Error::Restarted { address }) if restarts <= MAX_RESTARTS => {
-                    if let Err(source) = on_event(Event::ServerRestarted { address }) {
-                        break Some(Error::Caller { source });
-                    }
-                }
+            let settings = Settings {
+                encoder: &self.encoder,
+                options: &self.options,
+                pool,
+                stop: &self.stop,
+                progress: &self.progress,
+                first_input: (report.inputs, last_end),
+            };
+            let ended = attempt(&settings, &mut backlog, &mut on_event);
+            last_end = ended.last_end;
+            let finished = ended.report.inputs;
+            restarts = if finished > 0 { 1 } else { restarts + 1 };
+            report.merge(ended.report);
+            let address = match ended.error {
+                Some(Error::Restarted { address }) if restarts <= MAX_RESTARTS => address,
                 error => break error,
+            };
+            let first = backlog.start_again(finished, &address);
+            let spent = first.and_then(|input| Some((input.name().to_owned(), input.spent()?)));
+            if let Err(source) = on_event(Event::ServerRestarted { address }) {
+                break Some(Error::Caller { source });
+            }
+            if let Some((file, source)) = spent {
+                break Some(Error::Read { file, source });
             }
         };
         report.duration = started.elapsed();
@@ -245,20 +345,5 @@ impl<E: Encode> Loader<E> {
             None => Ok(report),
             Some(error) => Err(LoadError { error, report: Box::new(report) }),
         }
-    }
-}
-
-/// The dry run's end of a lane: every record is shown, then counts as acknowledged.
-fn show(lane: &Lane<'_>, on_record: &mut impl FnMut(DryRecord<'_>)) {
-    let mut number = 0;
-    while let Some(batch) = lane.turns.take() {
-        let mut tally = Tally::default();
-        for Stored { server, key, value, .. } in batch.iter() {
-            on_record(DryRecord { server, key, value });
-            tally.counts.loaded += 1;
-        }
-        lane.ledger.report(number, tally);
-        number += 1;
-        lane.spares.give(batch);
     }
 }

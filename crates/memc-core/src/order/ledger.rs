@@ -1,43 +1,41 @@
-//! Keeps account of chunks and files: what is in flight, what is acknowledged, what is finished, in order.
+//! Keeps account of chunks and inputs: what is acknowledged and what is finished, in order.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::order::budget::{Budget, Share};
+use crate::order::events::Events;
 use crate::order::tally::Tally;
 use crate::report::InputReport;
 use crate::report::event::Event;
-use crate::report::reject::{QUOTED_REJECTS, RejectedLine, RejectedLines};
-use crate::{Error, Options, ProgressHandle};
+use crate::report::reject::{QUOTED_REJECTS, RejectedLines};
+use crate::{Error, ProgressHandle};
 
 /// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
-    /// Told when a chunk is finished or the load stops.
-    room: Condvar,
     aborted: AtomicBool,
-    /// How many files the caller has taken note of.
-    confirmed: AtomicUsize,
-    /// Bytes of text buffers that may be in flight before the reader has to wait.
-    max_bytes: usize,
-    /// How many connections have to acknowledge each chunk.
-    connections: usize,
+    /// How many lanes have to acknowledge each chunk.
+    lanes: usize,
+    budget: Arc<Budget>,
+    events: Arc<Events>,
+    progress: ProgressHandle,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// The number of `chunks[0]`.
     first: u64,
-    chunks: VecDeque<Chunk>,
-    bytes_in_flight: usize,
-    /// Files that have been opened and are not finished; the first is the one in work.
-    files: VecDeque<OpenInput>,
+    chunks: VecDeque<OpenChunk>,
+    /// Inputs that have been opened and are not finished; the first is the one in progress.
+    inputs: VecDeque<InputReport>,
     /// The index of the input that is opened next.
     next_index: usize,
-    events: Option<mpsc::SyncSender<Event>>,
-    progress: ProgressHandle,
+    /// When the last input was finished, or the load started.
+    last_end: Instant,
     /// Why nothing more is read.
     reading_ended: Option<Error>,
     /// Why what is in flight is not finished, either.
@@ -46,81 +44,128 @@ struct State {
 
 /// A chunk that is not finished.
 #[derive(Debug)]
-struct Chunk {
-    bytes: usize,
-    /// How many are still to report on it: its worker and the connections.
+struct OpenChunk {
+    /// How many are still to report on it: its worker and the lanes.
     waiting_for: usize,
     tally: Tally,
+    /// What it takes of the memory budget, once its worker has reported.
+    share: Option<Share>,
     bytes_in: u64,
     ends_input: bool,
 }
 
+/// How an attempt has ended.
 #[derive(Debug)]
-struct OpenInput {
-    report: InputReport,
-    opened_at: Instant,
+pub(crate) struct Outcome {
+    /// The input in progress.
+    pub(crate) unfinished: Option<InputReport>,
+    pub(crate) error: Option<Error>,
+    /// When the last input was finished, or what [`Ledger::new`] was given.
+    pub(crate) last_end: Instant,
 }
 
 impl Ledger {
-    /// The account of a pass whose first input has this index.
+    /// The account of an attempt whose first input has this index, and whose time counts from `last_end`.
     pub(crate) fn new(
-        options: &Options,
-        connections: usize,
-        first_index: usize,
-        events: mpsc::SyncSender<Event>,
-        progress: ProgressHandle,
+        lanes: usize,
+        (next_index, last_end): (usize, Instant),
+        budget: &Arc<Budget>,
+        events: &Arc<Events>,
+        progress: &ProgressHandle,
     ) -> Self {
-        let state = State { events: Some(events), progress, next_index: first_index, ..State::default() };
+        let state = State {
+            first: 0,
+            chunks: VecDeque::new(),
+            inputs: VecDeque::new(),
+            next_index,
+            last_end,
+            reading_ended: None,
+            stopped: None,
+        };
         Self {
             state: Mutex::new(state),
-            room: Condvar::new(),
             aborted: AtomicBool::new(false),
-            confirmed: AtomicUsize::new(0),
-            max_bytes: options.max_bytes_in_flight,
-            connections,
+            lanes,
+            budget: Arc::clone(budget),
+            events: Arc::clone(events),
+            progress: progress.clone(),
         }
     }
 
-    /// Says that the next input is being read.
+    /// Notes that the next input is being read.
     pub(crate) fn open_input(&self, name: String) {
         let mut state = self.lock();
         let report = InputReport { index: state.next_index, name, ..InputReport::default() };
         state.next_index += 1;
-        state.files.push_back(OpenInput { report, opened_at: Instant::now() });
-        if state.files.len() == 1 {
-            state.announce();
+        state.inputs.push_back(report);
+        if state.inputs.len() == 1 {
+            self.announce(&state);
         }
     }
 
-    /// Waits until a chunk of `bytes` may be in flight and returns its number, or `None` if the load has
-    /// stopped. A chunk may always pass when no other is in flight, however large.
-    pub(crate) fn admit(&self, bytes: usize, bytes_in: u64, ends_input: bool) -> Option<u64> {
+    /// Adds a chunk and returns its number. With its end, `bytes_in` bytes of its input are read.
+    pub(crate) fn add_chunk(&self, bytes_in: u64, ends_input: bool) -> u64 {
         let mut state = self.lock();
-        while !state.chunks.is_empty() && state.bytes_in_flight + bytes > self.max_bytes && !self.is_aborted()
-        {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if self.is_aborted() {
-            return None;
-        }
         let number = state.first + state.chunks.len() as u64;
-        state.bytes_in_flight += bytes;
-        let waiting_for = 1 + self.connections;
-        state.chunks.push_back(Chunk { bytes, waiting_for, tally: Tally::default(), bytes_in, ends_input });
-        Some(number)
+        let waiting_for = 1 + self.lanes;
+        state.chunks.push_back(OpenChunk {
+            waiting_for,
+            tally: Tally::default(),
+            share: None,
+            bytes_in,
+            ends_input,
+        });
+        number
     }
 
-    /// Takes the report of a worker or a connection on chunk `number`, and finishes what it completes.
+    /// Takes a lane's report on chunk `number`, and finishes what it completes.
     pub(crate) fn report(&self, number: u64, tally: Tally) {
+        self.add(number, tally, None);
+    }
+
+    /// Takes the worker's report on chunk `number`, with what the chunk takes of the memory budget until it is
+    /// finished.
+    pub(crate) fn report_encoded(&self, number: u64, tally: Tally, share: Share) {
+        self.add(number, tally, Some(share));
+    }
+
+    fn add(&self, number: u64, tally: Tally, share: Option<Share>) {
         let mut state = self.lock();
         let at = usize::try_from(number - state.first).unwrap_or(usize::MAX);
         if let Some(chunk) = state.chunks.get_mut(at) {
             chunk.tally.merge(tally);
+            chunk.share = chunk.share.take().or(share);
             chunk.waiting_for -= 1;
         }
         while state.chunks.front().is_some_and(|chunk| chunk.waiting_for == 0) {
-            state.finish_chunk();
-            self.room.notify_all();
+            self.finish_chunk(&mut state);
+        }
+    }
+
+    /// Moves the first chunk's tally to its input, and finishes the input if it was its last.
+    fn finish_chunk(&self, state: &mut State) {
+        let (Some(chunk), Some(input)) = (state.chunks.pop_front(), state.inputs.front_mut()) else { return };
+        state.first += 1;
+        self.progress.add(chunk.bytes_in - input.bytes_in, chunk.tally.counts.loaded);
+        input.bytes_in = chunk.bytes_in;
+        if let Some(lines) = add_tally(input, chunk.tally) {
+            self.events.emit(Event::LinesRejected { index: input.index, name: input.name.clone(), lines });
+        }
+        if chunk.ends_input
+            && let Some(mut report) = state.inputs.pop_front()
+        {
+            let now = Instant::now();
+            report.duration = now - state.last_end;
+            state.last_end = now;
+            self.events.emit(Event::InputFinished(report));
+            self.announce(state);
+        }
+    }
+
+    /// Emits which input is in progress now.
+    fn announce(&self, state: &State) {
+        if let Some(input) = state.inputs.front() {
+            self.events.emit(Event::InputStarted { index: input.index, name: input.name.clone() });
         }
     }
 
@@ -139,40 +184,29 @@ impl Ledger {
             state.stopped = Some(error);
         }
         self.aborted.store(true, Ordering::Relaxed);
-        self.room.notify_all();
+        self.budget.close();
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::Relaxed)
     }
 
-    /// Sends an event that is of no input.
+    /// Emits an event that is of no input.
     pub(crate) fn emit(&self, event: Event) {
-        self.lock().send(event);
+        self.events.emit(event);
     }
 
-    /// No more events will come: ends the loop of whoever receives them.
-    pub(crate) fn close_events(&self) {
-        self.lock().events = None;
-    }
-
-    /// Notes that the caller has taken note of one more finished file.
-    pub(crate) fn confirm_input(&self) {
-        self.confirmed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many finished files the caller has taken note of.
-    pub(crate) fn inputs_confirmed(&self) -> usize {
-        self.confirmed.load(Ordering::Relaxed)
-    }
-
-    /// How the load has ended: with this file in work, for this reason.
+    /// How the attempt has ended: with which input in progress, and why.
     ///
-    /// Why not even what was in flight could be finished tells more than why nothing more was read.
-    pub(crate) fn into_outcome(self) -> (Option<InputReport>, Option<Error>) {
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let unfinished = state.files.pop_front().map(OpenInput::into_report);
-        (unfinished, state.stopped.or(state.reading_ended))
+    /// Why not even what was in flight could be finished explains more than why nothing more was read.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let mut state = self.lock();
+        let unfinished = state.inputs.pop_front().map(|mut report| {
+            report.duration = state.last_end.elapsed();
+            report
+        });
+        let error = state.stopped.take().or(state.reading_ended.take());
+        Outcome { unfinished, error, last_end: state.last_end }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -181,61 +215,24 @@ impl Ledger {
     }
 }
 
-impl State {
-    /// Moves the first chunk's tally to its file, and the file to the finished ones if it was its last.
-    fn finish_chunk(&mut self) {
-        let (Some(chunk), Some(file)) = (self.chunks.pop_front(), self.files.front_mut()) else { return };
-        self.first += 1;
-        self.bytes_in_flight -= chunk.bytes;
-        self.progress.add(chunk.bytes_in - file.report.bytes_in, chunk.tally.counts.loaded);
-        if let Some(lines) = file.add(chunk.tally, chunk.bytes_in) {
-            let file = file.report.name.clone();
-            self.send(Event::LinesRejected { file, lines });
-        }
-        if !chunk.ends_input {
-            return;
-        }
-        if let Some(report) = self.files.pop_front().map(OpenInput::into_report) {
-            self.send(Event::InputFinished(report));
-            self.announce();
+/// Adds a chunk's tally to the report of its input, and returns its rejected lines if they are to be emitted.
+fn add_tally(report: &mut InputReport, mut tally: Tally) -> Option<RejectedLines> {
+    let first_line = report.counts.lines + 1;
+    tally.quotes.sort_by_key(|quote| quote.line);
+    for mut quote in tally.quotes {
+        if report.rejected_lines.iter().filter(|it| it.reason == quote.reason).count() < QUOTED_REJECTS {
+            quote.line += first_line;
+            report.rejected_lines.push(quote);
         }
     }
-
-    /// Tells which file is in work now.
-    fn announce(&self) {
-        if let Some(file) = self.files.front() {
-            self.send(Event::InputStarted(file.report.name.clone()));
+    for mut part in tally.dropped_parts {
+        if report.dropped_parts.iter().filter(|it| it.kind == part.kind).count() < QUOTED_REJECTS {
+            part.line += first_line;
+            report.dropped_parts.push(part);
         }
     }
-
-    fn send(&self, event: Event) {
-        if let Some(events) = &self.events {
-            // The receiver is only gone when the load is being stopped.
-            let _ = events.send(event);
-        }
-    }
-}
-
-impl OpenInput {
-    /// Adds a chunk's tally, and returns its rejected lines if they are to be told.
-    fn add(&mut self, mut tally: Tally, bytes_in: u64) -> Option<RejectedLines> {
-        let report = &mut self.report;
-        let first_line = report.counts.lines + 1;
-        tally.quotes.sort_by_key(|quote| quote.line);
-        for quote in tally.quotes {
-            let quoted = report.rejected_lines.iter().filter(|it| it.reason == quote.reason).count();
-            if quoted < QUOTED_REJECTS {
-                report.rejected_lines.push(RejectedLine { line: first_line + quote.line, ..quote });
-            }
-        }
-        report.counts.merge(&tally.counts);
-        report.bytes_in = bytes_in;
-        (!tally.places.is_empty()).then(|| RejectedLines::new(first_line, tally.text, tally.places))
-    }
-
-    fn into_report(self) -> InputReport {
-        InputReport { duration: self.opened_at.elapsed(), ..self.report }
-    }
+    report.counts.merge(tally.counts);
+    (!tally.places.is_empty()).then(|| RejectedLines::new(first_line, &tally.text, tally.places))
 }
 
 #[cfg(test)]
@@ -246,9 +243,22 @@ mod tests {
     use super::*;
     use crate::{Counts, RejectReason};
 
-    fn ledger(max_bytes_in_flight: usize, connections: usize, events: mpsc::SyncSender<Event>) -> Ledger {
-        let options = Options { max_bytes_in_flight, ..Options::default() };
-        Ledger::new(&options, connections, 0, events, ProgressHandle::default())
+    fn ledger(lanes: usize) -> Ledger {
+        let budget = Budget::new(1 << 20);
+        let events = Arc::new(Events::new(&budget));
+        Ledger::new(lanes, (0, Instant::now()), &budget, &events, &ProgressHandle::default())
+    }
+
+    /// What was emitted since the last call.
+    fn emitted(ledger: &Ledger) -> Vec<Event> {
+        // A last event, or the queue would be waited for.
+        ledger.events.emit(Event::ServerRestarted { address: String::new() });
+        let next = || ledger.events.next().map(|(event, _)| event);
+        std::iter::from_fn(next).take_while(|event| !matches!(event, Event::ServerRestarted { .. })).collect()
+    }
+
+    fn started(index: usize, name: &str) -> Event {
+        Event::InputStarted { index, name: name.to_owned() }
     }
 
     fn tally(lines: u64, loaded: u64) -> Tally {
@@ -256,75 +266,99 @@ mod tests {
     }
 
     #[test]
-    fn files_finish_in_order_though_chunks_do_not() {
-        let (events, received) = mpsc::sync_channel(9);
-        let ledger = ledger(1000, 1, events);
-        let progress = ledger.lock().progress.clone();
+    fn inputs_finish_in_order_though_chunks_do_not() {
+        let ledger = ledger(1);
+        let progress = &ledger.progress;
         ledger.open_input("a".to_owned());
-        assert_eq!(ledger.admit(10, 5, true), Some(0));
+        assert_eq!(ledger.add_chunk(5, true), 0);
         ledger.open_input("b".to_owned());
-        assert_eq!(ledger.admit(10, 6, false), Some(1));
-        assert_eq!(ledger.admit(0, 7, true), Some(2));
+        assert_eq!(ledger.add_chunk(6, false), 1);
+        assert_eq!(ledger.add_chunk(7, true), 2);
         for number in [2, 1, 0] {
             ledger.report(number, tally(3, 2));
         }
         let mut rejecting = tally(0, 0);
-        rejecting.reject(1, RejectReason::ServerRefused, || "no".to_owned(), false);
+        rejecting.reject(1, RejectReason::ServerRefused, || ("no".to_owned(), None), false);
         ledger.report(2, rejecting);
         ledger.report(1, tally(0, 0));
-        assert_eq!(received.try_iter().collect::<Vec<_>>(), [Event::InputStarted("a".to_owned())]);
+        assert_eq!(emitted(&ledger), [started(0, "a")]);
         assert_eq!((progress.bytes_in(), progress.records()), (0, 0));
         ledger.report(0, tally(0, 0));
         assert_eq!((progress.bytes_in(), progress.records()), (12, 6));
-        let events: Vec<_> = received.try_iter().collect();
-        let [Event::InputFinished(a), Event::InputStarted(b_name), Event::InputFinished(b)] = &events[..]
-        else {
+        let events = emitted(&ledger);
+        let [Event::InputFinished(a), b_started, Event::InputFinished(b)] = &events[..] else {
             panic!("{events:?}");
         };
         assert_eq!((a.index, a.name.as_str(), a.counts.loaded, a.bytes_in), (0, "a", 2, 5));
-        assert_eq!((b.index, b_name.as_str(), b.counts.loaded, b.bytes_in), (1, "b", 4, 7));
+        assert_eq!(*b_started, started(1, "b"));
+        assert_eq!((b.index, b.name.as_str(), b.counts.loaded, b.bytes_in), (1, "b", 4, 7));
         assert_eq!(b.rejected_lines[0].line, 5, "three lines of the chunk before, and from 1");
-        let (unfinished, error) = ledger.into_outcome();
-        assert!(unfinished.is_none() && error.is_none());
+        let outcome = ledger.outcome();
+        assert!(outcome.unfinished.is_none() && outcome.error.is_none());
+    }
+
+    /// The second input is read while the first one is still sent.
+    #[test]
+    fn the_time_of_an_input_counts_from_the_end_of_the_one_before() {
+        let pause = Duration::from_millis(20);
+        let ledger = ledger(0);
+        for name in ["a", "b"] {
+            ledger.open_input(name.to_owned());
+            ledger.add_chunk(1, true);
+        }
+        for number in 0..2 {
+            std::thread::sleep(pause);
+            ledger.report(number, Tally::default());
+        }
+        let durations: Vec<_> = emitted(&ledger)
+            .into_iter()
+            .filter_map(
+                |event| if let Event::InputFinished(report) = event { Some(report.duration) } else { None },
+            )
+            .collect();
+        let elapsed = ledger.outcome().last_end.elapsed() + durations.iter().sum::<Duration>();
+        assert!(durations.iter().all(|duration| *duration >= pause), "{durations:?}");
+        assert!(durations[1] < 2 * pause || elapsed > 4 * pause, "{durations:?} of {elapsed:?}");
     }
 
     #[test]
-    fn a_chunk_waits_for_room_but_a_large_one_alone_passes() {
-        let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
+    fn a_chunk_takes_memory_until_it_is_finished() {
+        let ledger = ledger(1);
+        let budget = Arc::clone(&ledger.budget);
         ledger.open_input("a".to_owned());
-        assert_eq!(ledger.admit(1000, 0, false), Some(0));
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| ledger.admit(1, 0, false));
-            std::thread::sleep(Duration::from_millis(20));
-            assert!(!waiting.is_finished());
-            ledger.report(0, Tally::default());
-            assert_eq!(waiting.join().ok(), Some(Some(1)));
-        });
+        emitted(&ledger);
+        for number in 0..2 {
+            ledger.add_chunk(1, false);
+            ledger.report_encoded(number, Tally::default(), budget.take(10));
+        }
+        ledger.report(1, Tally::default());
+        assert_eq!(budget.used(), 20, "the first one is not acknowledged");
+        ledger.report(0, Tally::default());
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
     fn only_the_first_rejected_lines_of_a_reason_are_quoted() {
-        let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
+        let ledger = ledger(0);
         ledger.open_input("a".to_owned());
         for number in 0..2 {
-            ledger.admit(1, 0, false);
+            ledger.add_chunk(0, false);
             let mut tally = tally(10, 0);
             for line in 0..2 {
-                tally.reject(line, RejectReason::InvalidKey, String::new, false);
+                tally.reject(line, RejectReason::InvalidKey, Default::default, false);
             }
             ledger.report(number, tally);
         }
-        let (unfinished, _) = ledger.into_outcome();
-        let report = unfinished.unwrap_or_default();
+        let report = ledger.outcome().unfinished.unwrap_or_default();
         assert_eq!(report.rejected_lines.iter().map(|it| it.line).collect::<Vec<_>>(), [1, 2, 11]);
         assert_eq!(report.counts.rejected[&RejectReason::InvalidKey], 4);
     }
 
     /// A follower went on waiting for a cut file, though the one before it could not be finished.
     #[test]
-    fn why_nothing_is_finished_tells_more_than_why_nothing_is_read() {
+    fn why_nothing_is_finished_explains_more_than_why_nothing_is_read() {
         let stopped = |errors: [Error; 2]| {
-            let ledger = ledger(100, 0, mpsc::sync_channel(9).0);
+            let ledger = ledger(0);
             let [first, second] = errors;
             ledger.end_input(Error::Read {
                 file: "second".to_owned(),
@@ -332,7 +366,7 @@ mod tests {
             });
             ledger.abort(first);
             ledger.abort(second);
-            ledger.into_outcome().1.map(|error| error.to_string())
+            ledger.outcome().error.map(|error| error.to_string())
         };
         let restarted = || Error::Restarted { address: "there".to_owned() };
         let caller = || Error::Caller { source: "enough".into() };
@@ -342,13 +376,13 @@ mod tests {
             elapsed: Duration::ZERO,
             source: io::ErrorKind::TimedOut.into(),
         };
-        for (errors, told) in [
+        for (errors, expected) in [
             ([server(), caller()], server()),
             ([server(), restarted()], restarted()),
             ([caller(), restarted()], caller()),
             ([restarted(), caller()], restarted()),
         ] {
-            assert_eq!(stopped(errors), Some(told.to_string()));
+            assert_eq!(stopped(errors), Some(expected.to_string()));
         }
     }
 }

@@ -79,7 +79,7 @@ mod tests {
 
     fn batch(line: u32) -> Batch {
         let mut batch = Batch::default();
-        batch.push(0, line, b"k", b"");
+        batch.push(line, b"k", b"");
         batch
     }
 

@@ -1,33 +1,39 @@
-//! What a worker, or a connection, has to report on one chunk.
+//! What a worker, or a lane, has to report on one chunk.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::Counts;
-use crate::report::reject::{QUOTED_REJECTS, RejectReason, RejectedLine};
+use crate::report::Counts;
+use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine};
 
-/// What a worker, or a connection, has to report on one chunk.
+/// Counts and quotes of one chunk; its lines are counted from 0 here.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) counts: Counts,
-    /// The first of each reason; lines are counted from 0 in the chunk here.
+    /// The first rejected lines of each reason.
     pub(crate) quotes: Vec<RejectedLine>,
-    /// All of them and the text that they are in, if they are to be told.
+    /// The first dropped parts of each kind.
+    pub(crate) dropped_parts: Vec<DroppedPart>,
+    /// All rejected lines and the text that they are in, if they are to be emitted.
     pub(crate) places: BTreeMap<RejectReason, Vec<u32>>,
     pub(crate) text: Vec<u8>,
 }
 
 impl Tally {
-    /// Counts a rejected line, quotes it if it is among the first of its reason, and keeps its place if `keep`.
+    /// Counts a rejected line, quotes it with an explanation if it is among the first of its reason, and keeps its
+    /// place if `keep`.
     pub(crate) fn reject(
         &mut self,
         line: u32,
         reason: RejectReason,
-        text: impl FnOnce() -> String,
+        quote: impl FnOnce() -> (String, Option<Cow<'static, str>>),
         keep: bool,
     ) {
-        self.counts.reject(reason);
-        if self.counts.rejected[&reason] <= QUOTED_REJECTS as u64 {
-            self.quotes.push(RejectedLine { line: u64::from(line), reason, text: text() });
+        let count = self.counts.rejected.entry(reason.clone()).or_default();
+        *count += 1;
+        if *count <= QUOTED_REJECTS as u64 {
+            let (text, explanation) = quote();
+            self.quotes.push(RejectedLine { line: line.into(), reason: reason.clone(), text, explanation });
         }
         if keep {
             self.places.entry(reason).or_default().push(line);
@@ -35,13 +41,20 @@ impl Tally {
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.counts.merge(&other.counts);
+        self.counts.merge(other.counts);
         self.quotes.extend(other.quotes);
+        self.dropped_parts.extend(other.dropped_parts);
         for (reason, places) in other.places {
             self.places.entry(reason).or_default().extend(places);
         }
         if !other.text.is_empty() {
             self.text = other.text;
         }
+    }
+
+    /// The bytes of text and places.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let places = self.places.values().map(|places| places.capacity() * size_of::<u32>());
+        self.text.capacity() + places.sum::<usize>()
     }
 }

@@ -8,9 +8,9 @@ use crate::Input;
 #[derive(Debug)]
 pub(crate) struct Backlog<I> {
     opened: VecDeque<Input>,
-    /// How many were finished in this pass and are no longer in `opened`.
+    /// How many were finished in this attempt and are no longer in `opened`.
     finished: usize,
-    /// How many were taken in this pass, finished ones included.
+    /// How many were taken in this attempt, finished ones included.
     taken: usize,
     rest: I,
 }
@@ -20,7 +20,7 @@ impl<I: Iterator<Item = Input>> Backlog<I> {
         Self { opened: VecDeque::new(), finished: 0, taken: 0, rest }
     }
 
-    /// The next input to read, when `finished` ones of this pass are finished.
+    /// The next input to read, when `finished` ones of this attempt are finished.
     pub(crate) fn next(&mut self, finished: usize) -> Option<&mut Input> {
         self.forget(finished);
         let at = self.taken - self.finished;
@@ -31,10 +31,13 @@ impl<I: Iterator<Item = Input>> Backlog<I> {
         self.opened.get_mut(at)
     }
 
-    /// Begins another pass after one in which so many inputs were finished; the others are read again.
-    pub(crate) fn start_again(&mut self, finished: usize) {
+    /// Starts another attempt after one in which `finished` inputs were finished, because this server was restarted:
+    /// the others are read again, the first of which is returned if it was opened.
+    pub(crate) fn start_again(&mut self, finished: usize, restarted: &str) -> Option<&Input> {
         self.forget(finished);
         (self.finished, self.taken) = (0, 0);
+        self.opened.iter_mut().for_each(|input| input.note_restart(restarted));
+        self.opened.front()
     }
 
     fn forget(&mut self, finished: usize) {
@@ -62,7 +65,7 @@ mod tests {
         assert_eq!(next(1), ("2".to_owned(), 2));
         assert_eq!(next(3), ("3".to_owned(), 1));
         assert_eq!(next(3), ("4".to_owned(), 2));
-        backlog.start_again(4);
+        assert_eq!(backlog.start_again(4, "server").map(Input::name), Some("4"));
         assert_eq!(names(&backlog), ["4"]);
         let mut again = (0..2).map(|_| backlog.next(0).map(|input| input.name().to_owned()));
         assert_eq!((again.next(), again.next()), (Some(Some("4".to_owned())), Some(Some("5".to_owned()))));

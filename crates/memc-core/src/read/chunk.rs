@@ -1,6 +1,7 @@
-//! A chunk: a numbered piece of an input.
+//! Chunks: numbered pieces of the decompressed inputs, each with its share of the memory budget.
 
-use crate::read::lines::{Piece, Text};
+use crate::buffers::Reusable;
+use crate::order::budget::Share;
 
 /// A piece of an input, on its way to a worker.
 #[derive(Debug)]
@@ -11,4 +12,55 @@ pub(crate) struct Chunk {
     pub(crate) text: Text,
     /// Whether it is the last one of its input; it has no lines then.
     pub(crate) ends_input: bool,
+    /// What it takes of the memory that may be in flight: its text, and the batches to come.
+    pub(crate) share: Share,
+}
+
+/// What a chunk's text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Whole lines; only the last one of the input may lack its `\n`.
+    Lines,
+    /// The beginning of one line that is longer than the limit; the rest of it is skipped.
+    LongLine,
+}
+
+/// A buffer of text: `filled` bytes of `bytes` count, the rest is room that needs no clearing.
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) filled: usize,
+}
+
+impl Text {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// The text alone, in memory of its own size if the buffer is far larger.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        if self.bytes.capacity() / 2 > self.filled {
+            self.bytes.shrink_to_fit();
+        }
+        self.bytes
+    }
+
+    /// Makes the buffer at least this long.
+    pub(crate) fn lengthen(&mut self, bytes: usize) {
+        if self.bytes.len() < bytes {
+            self.bytes.reserve_exact(bytes - self.bytes.len());
+            self.bytes.resize(bytes, 0);
+        }
+    }
+}
+
+impl Reusable for Text {
+    fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
 }

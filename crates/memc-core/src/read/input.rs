@@ -20,25 +20,46 @@ type Gunzip<R> = memc_gzip::GzReader<R>;
 /// Compressed bytes are read from the input in pieces of this size.
 const READ_BYTES: usize = 128 * 1024;
 
-type Source = Box<dyn Read + Send>;
+/// What the bytes of an input come from.
+pub(crate) type Source = Box<dyn Read + Send>;
 
 /// One input of a load: gzip, or plain text where gzip is not [required](Self::require_gzip). The first bytes tell
 /// which.
 ///
-/// It is opened when its turn comes, so a long list of inputs holds no descriptors.
+/// It is opened when its turn comes, so a long list of inputs holds no descriptors. What comes slowly is loaded as it
+/// comes: see [`Options::linger`](crate::Options::linger).
 ///
 /// ```
 /// use memc_core::Input;
 ///
 /// let file = Input::path("/logs/20170929000000.tsv.gz");
 /// assert_eq!(file.name(), "/logs/20170929000000.tsv.gz");
-/// let body: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\n";
-/// let other = Input::reader("a request's body", body);
+/// let body = Input::bytes("a request's body", b"idfa\te7e1\t67.5\t-22.8\t7942\n");
+/// let object = Input::reopenable("an object of a store", || std::fs::File::open("/store/object"));
+/// let standard_input = Input::reader("standard input", std::io::stdin());
 /// ```
 pub struct Input {
     name: String,
-    open: Box<dyn FnMut() -> io::Result<Source> + Send>,
+    origin: Origin,
     gzip_only: bool,
+    /// The server whose restart makes it necessary to read the input again.
+    restarted: Option<String>,
+}
+
+enum Origin {
+    File(Box<dyn FnMut() -> io::Result<File> + Send>),
+    Bytes(Box<dyn Fn() -> Source + Send>),
+    Reopenable(Box<dyn FnMut() -> io::Result<Source> + Send>),
+    /// `None` when it has been read.
+    Reader(Option<Source>),
+}
+
+/// An input that was opened.
+pub(crate) struct Opened {
+    pub(crate) source: Source,
+    /// Whether a read of it may wait for somebody else.
+    pub(crate) may_block: bool,
+    pub(crate) gzip_only: bool,
 }
 
 impl Input {
@@ -47,29 +68,41 @@ impl Input {
     pub fn path(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
         let is_gzip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-        let input = Self::reopenable(path.display().to_string(), move || File::open(&path));
+        let input = Self::file(path.display().to_string(), move || File::open(&path));
         if is_gzip { input.require_gzip() } else { input }
     }
 
-    /// Anything that can be read, with a name for reports and errors. It can be read only once, so a load
-    /// cannot begin it anew when a server is restarted.
-    ///
-    /// What comes slowly is loaded when there is a chunk of it
-    /// ([`Options::chunk_bytes`](crate::Options::chunk_bytes): smaller ones are loaded sooner), or its end. A read
-    /// that waits is not ended by [`StopHandle`](crate::StopHandle).
-    pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
-        let mut reader = Some(reader);
-        let again = || io::Error::new(io::ErrorKind::Unsupported, "it can be read only once");
-        Self::reopenable(name, move || reader.take().ok_or_else(again))
+    /// A file that `open` opens, with a name for reports and errors. `open` is called when the turn of the input comes,
+    /// and again after the restart of a server.
+    pub fn file(name: impl Into<String>, open: impl FnMut() -> io::Result<File> + Send + 'static) -> Self {
+        Self::new(name, Origin::File(Box::new(open)))
     }
 
-    /// Anything that can be opened again and again, with a name for reports and errors. `open` is called when
-    /// the input's turn comes, and once more each time that a load starts it again.
+    /// Bytes in memory, with a name for reports and errors: a `Vec<u8>`, a `&'static str`, an `Arc<[u8]>`, …
+    pub fn bytes(name: impl Into<String>, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let bytes = Arc::new(bytes);
+        let open = move || Box::new(Cursor::new(Shared(Arc::clone(&bytes)))) as Source;
+        Self::new(name, Origin::Bytes(Box::new(open)))
+    }
+
+    /// Anything that can be read from its start as often as it must be, with a name for reports and errors. `open` is
+    /// called when the turn of the input comes, and again after the restart of a server; it should not wait for
+    /// long, since a stop does not interrupt it.
     pub fn reopenable<R: Read + Send + 'static>(
         name: impl Into<String>,
         mut open: impl FnMut() -> io::Result<R> + Send + 'static,
     ) -> Self {
-        Self { name: name.into(), open: Box::new(move || Ok(Box::new(open()?))), gzip_only: false }
+        Self::new(name, Origin::Reopenable(Box::new(move || Ok(Box::new(open()?)))))
+    }
+
+    /// Anything that can be read only once, with a name for reports and errors. When a server is restarted while it
+    /// is loaded, the load ends with an error: [`bytes`](Self::bytes) and [`reopenable`](Self::reopenable) survive that.
+    pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
+        Self::new(name, Origin::Reader(Some(Box::new(reader))))
+    }
+
+    fn new(name: impl Into<String>, origin: Origin) -> Self {
+        Self { name: name.into(), origin, gzip_only: false, restarted: None }
     }
 
     /// The same input, which has to be gzip: anything else is an [`Error::Read`](crate::Error::Read) of kind
@@ -87,9 +120,40 @@ impl Input {
         &self.name
     }
 
-    /// Opens the input and reads so much of it as tells whether it is gzip.
-    pub(crate) fn open(&mut self) -> io::Result<Plain> {
-        Plain::new((self.open)()?, self.gzip_only)
+    /// Notes why it may have to be read again: this server was restarted.
+    pub(crate) fn note_restart(&mut self, server: &str) {
+        self.restarted = Some(server.to_owned());
+    }
+
+    /// The error for an input that was read and cannot be read again.
+    pub(crate) fn spent(&self) -> Option<io::Error> {
+        let Origin::Reader(None) = self.origin else { return None };
+        let why = self.restarted.as_ref().map_or_else(String::new, |server| {
+            format!(", and has to be read again because server '{server}' was restarted")
+        });
+        let text = format!("it can be read only once{why}: give it as bytes or reopenable");
+        Some(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    pub(crate) fn open(&mut self) -> io::Result<Opened> {
+        if let Some(error) = self.spent() {
+            return Err(error);
+        }
+        let gzip_only = self.gzip_only;
+        match &mut self.origin {
+            Origin::File(open) => {
+                let file = open()?;
+                // A named pipe or a device may wait.
+                let may_block = !file.metadata()?.is_file();
+                Ok(Opened { source: Box::new(file), may_block, gzip_only })
+            }
+            Origin::Bytes(open) => Ok(Opened { source: open(), may_block: false, gzip_only }),
+            Origin::Reopenable(open) => Ok(Opened { source: open()?, may_block: true, gzip_only }),
+            Origin::Reader(reader) => {
+                let source = reader.take().unwrap_or_else(|| Box::new(io::empty()));
+                Ok(Opened { source, may_block: true, gzip_only })
+            }
+        }
     }
 }
 
@@ -99,13 +163,19 @@ impl fmt::Debug for Input {
     }
 }
 
+/// Bytes that several readers share.
+struct Shared<T>(Arc<T>);
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Shared<T> {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
 type Raw = BufReader<Chain<Cursor<Vec<u8>>, Counted>>;
 
-/// The plain text of an input, whatever it is packed in.
-pub(crate) struct Plain {
-    format: Format,
-    bytes_read: Arc<AtomicU64>,
-}
+/// The text of an input, decompressed if it is gzip.
+pub(crate) struct Plain(Format);
 
 enum Format {
     Text(Raw),
@@ -113,9 +183,9 @@ enum Format {
 }
 
 impl Plain {
-    pub(crate) fn new(source: Source, gzip_only: bool) -> io::Result<Self> {
-        let bytes_read = Arc::new(AtomicU64::new(0));
-        let mut source = Counted { source, bytes_read: Arc::clone(&bytes_read) };
+    /// Reads so much of the source as tells whether it is gzip, and adds what is read to `bytes_read`.
+    pub(crate) fn new(source: Source, gzip_only: bool, bytes_read: &Arc<AtomicU64>) -> io::Result<Self> {
+        let mut source = Counted { source, bytes_read: Arc::clone(bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
         source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head)?;
         let is_gzip = head == GZIP_MAGIC;
@@ -124,19 +194,13 @@ impl Plain {
             return Err(magic::not_gzip(&head));
         }
         let raw = BufReader::with_capacity(READ_BYTES, Cursor::new(head).chain(source));
-        let format = if is_gzip { Format::Gzip(Box::new(Gunzip::new(raw))) } else { Format::Text(raw) };
-        Ok(Self { format, bytes_read })
-    }
-
-    /// How many bytes have been taken from the input so far, packed ones if it is gzip.
-    pub(crate) fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
+        Ok(Self(if is_gzip { Format::Gzip(Box::new(Gunzip::new(raw))) } else { Format::Text(raw) }))
     }
 }
 
 impl Read for Plain {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.format {
+        match &mut self.0 {
             Format::Text(raw) => raw.read(buffer),
             Format::Gzip(gunzip) => gunzip.read(buffer),
         }
@@ -173,9 +237,9 @@ mod tests {
         let bytes = bytes.into();
         let length = bytes.len() as u64;
         let mut text = Vec::new();
-        let mut plain = Plain::new(Box::new(Cursor::new(bytes)), false)?;
-        plain.read_to_end(&mut text)?;
-        assert_eq!(plain.bytes_read(), length);
+        let bytes_read = Arc::default();
+        Plain::new(Box::new(Cursor::new(bytes)), false, &bytes_read)?.read_to_end(&mut text)?;
+        assert_eq!(bytes_read.load(Ordering::Relaxed), length);
         Ok(text)
     }
 
@@ -235,7 +299,8 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes)?;
             let mut text = String::new();
-            Input::path(&path).open()?.read_to_string(&mut text)?;
+            let Opened { source, gzip_only, .. } = Input::path(&path).open()?;
+            Plain::new(source, gzip_only, &Arc::default())?.read_to_string(&mut text)?;
             Ok::<_, io::Error>(text)
         };
         let compressed = gzip(b"text\n")?;
@@ -275,7 +340,8 @@ mod tests {
         }
         let packed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
         let mut text = Vec::new();
-        Plain::new(Box::new(Interrupted(Cursor::new(packed), false)), false)?.read_to_end(&mut text)?;
+        Plain::new(Box::new(Interrupted(Cursor::new(packed), false)), false, &Arc::default())?
+            .read_to_end(&mut text)?;
         assert_eq!(text, b"one\ntwo\nthree\n");
         Ok(())
     }
@@ -285,5 +351,28 @@ mod tests {
         let mut input = Input::path("/no/such/file");
         assert_eq!(input.name(), "/no/such/file");
         assert_eq!(input.open().err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn only_a_reader_cannot_be_opened_again() -> io::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let mut inputs = [
+            (Input::path(file.path()), false, true),
+            (Input::path("/dev/null"), true, true),
+            (Input::bytes("bytes", "some"), false, true),
+            (Input::reopenable("object", || Ok(&b"some"[..])), true, true),
+            (Input::reader("socket", &b"some"[..]), true, false),
+        ];
+        for (input, may_block, again) in &mut inputs {
+            let (opened, second) = (input.open()?, input.open());
+            assert_eq!((opened.may_block, second.is_ok()), (*may_block, *again), "{}", input.name());
+        }
+        let [.., (reader, ..)] = &mut inputs;
+        reader.note_restart("here:1");
+        let error = reader.open().err().map(|error| error.to_string());
+        let expected = "it can be read only once, and has to be read again because server 'here:1' was restarted: \
+            give it as bytes or reopenable";
+        assert_eq!(error.as_deref(), Some(expected));
+        Ok(())
     }
 }

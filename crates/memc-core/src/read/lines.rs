@@ -1,68 +1,26 @@
-//! Cuts a stream of plain text into pieces of whole lines, in bounded memory.
+//! Cuts a stream of decompressed text into pieces of whole lines, in bounded memory.
 
 use std::io::{self, Read};
 
-use crate::buffers::Reusable;
+use crate::buffers::Reusable as _;
+use crate::read::chunk::{Piece, Text};
 
-/// So much of an overlong line is kept, for the log.
+/// At most this much of an overlong line is kept, for the log.
 const KEPT_OF_LONG_LINE: usize = 256;
 
-/// A piece of an input.
+/// What a [`Cutter`] has made of its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// Whole lines; only the last one of the input may lack its `\n`.
-    Lines,
-    /// The beginning of one line that is longer than the limit; the rest of it is skipped.
-    LongLine,
-}
-
-/// A buffer of plain text: `filled` bytes of `bytes` count, the rest is room that needs no clearing.
-#[derive(Debug, Default)]
-pub(crate) struct Text {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-impl Text {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.filled]
-    }
-
-    /// The text alone, without the room behind it.
-    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.filled);
-        self.bytes
-    }
-
-    /// Reads until `target` bytes are filled or the input ends; true at the end.
-    fn fill(&mut self, input: &mut impl Read, target: usize) -> io::Result<bool> {
-        if self.bytes.len() < target {
-            self.bytes.reserve_exact(target - self.bytes.len());
-            self.bytes.resize(target, 0);
-        }
-        while self.filled < target {
-            match input.read(&mut self.bytes[self.filled..target]) {
-                Ok(0) => return Ok(true),
-                Ok(length) => self.filled += length,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-}
-
-impl Reusable for Text {
-    fn clear(&mut self) {
-        self.filled = 0;
-    }
-
-    fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
+pub(crate) enum Cut {
+    Piece(Piece),
+    /// The input has nothing more for now, and no line has ended since the last piece.
+    NotYet,
+    End,
 }
 
 /// Cuts one input into pieces of about `piece_bytes`, always at line ends.
+///
+/// An input that has nothing more for now says so with [`WouldBlock`](io::ErrorKind::WouldBlock): then the lines
+/// that have ended are a piece. So they are before any other error, which the next call returns.
 #[derive(Debug)]
 pub(crate) struct Cutter<R> {
     input: R,
@@ -72,71 +30,125 @@ pub(crate) struct Cutter<R> {
     rest: Vec<u8>,
     skipping: bool,
     ended: bool,
+    /// What the input failed with after the last piece.
+    error: Option<io::Error>,
 }
 
 impl<R: Read> Cutter<R> {
+    /// Both sizes are at least 1.
     pub(crate) fn new(input: R, piece_bytes: usize, max_line_bytes: usize) -> Self {
-        // Pieces of nothing would never come to an end.
-        let piece_bytes = piece_bytes.max(1);
-        Self { input, piece_bytes, max_line_bytes, rest: Vec::new(), skipping: false, ended: false }
+        Self {
+            input,
+            piece_bytes,
+            max_line_bytes,
+            rest: Vec::new(),
+            skipping: false,
+            ended: false,
+            error: None,
+        }
     }
 
-    pub(crate) fn input(&self) -> &R {
-        &self.input
-    }
-
-    /// Fills `text` with the next piece, or returns `None` at the end of the input.
-    pub(crate) fn next_piece(&mut self, text: &mut Text) -> io::Result<Option<Piece>> {
+    /// Fills `text` with the next piece. A line that is longer than a piece makes the text grow; `has_room` is asked
+    /// first, with the bytes of the new size, and if it says no, the answer is [`Cut::NotYet`].
+    pub(crate) fn next_piece(
+        &mut self,
+        text: &mut Text,
+        mut has_room: impl FnMut(usize) -> bool,
+    ) -> io::Result<Cut> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         text.filled = 0;
-        if self.skipping {
-            self.skip_line(text)?;
+        if self.skipping && !self.skip_line(text)? {
+            return Ok(Cut::NotYet);
         }
-        if text.bytes.len() < self.rest.len() {
-            text.bytes.resize(self.rest.len(), 0);
+        let mut target = self.piece_bytes.max(self.rest.len() + 1);
+        if target > text.capacity().max(self.piece_bytes) && !has_room(target) {
+            return Ok(Cut::NotYet);
         }
+        text.lengthen(target);
         text.bytes[..self.rest.len()].copy_from_slice(&self.rest);
         text.filled = self.rest.len();
         self.rest.clear();
-        let mut target = self.piece_bytes.max(text.filled + 1);
         let mut searched = 0;
         while !self.ended {
-            self.ended = text.fill(&mut self.input, target)?;
+            let failed = match fill(&mut self.input, text, target) {
+                Ok(ended) => {
+                    self.ended = ended;
+                    None
+                }
+                Err(error) => Some(error),
+            };
             if let Some(at) = memchr::memrchr(b'\n', &text.as_bytes()[searched..]) {
                 if !self.ended {
                     self.rest.extend_from_slice(&text.as_bytes()[searched + at + 1..]);
                     text.filled = searched + at + 1;
                 }
+                self.error = failed.filter(|error| error.kind() != io::ErrorKind::WouldBlock);
                 break;
             }
             if text.filled > self.max_line_bytes {
                 self.skipping = !self.ended;
                 text.filled = KEPT_OF_LONG_LINE.min(text.filled);
-                return Ok(Some(Piece::LongLine));
+                self.error = failed.filter(|error| error.kind() != io::ErrorKind::WouldBlock);
+                return Ok(Cut::Piece(Piece::LongLine));
             }
             searched = text.filled;
-            target = searched.saturating_add(self.piece_bytes);
+            match failed {
+                Some(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                None => {
+                    target = searched.saturating_add(self.piece_bytes);
+                    if target <= text.capacity() || has_room(target) {
+                        text.lengthen(target);
+                        continue;
+                    }
+                }
+                Some(_) => {}
+            }
+            self.rest.extend_from_slice(text.as_bytes());
+            return Ok(Cut::NotYet);
         }
-        Ok((text.filled > 0).then_some(Piece::Lines))
+        Ok(if text.filled > 0 { Cut::Piece(Piece::Lines) } else { Cut::End })
     }
 
-    /// Reads and forgets until the line ends; what follows it goes to `rest`.
-    fn skip_line(&mut self, scratch: &mut Text) -> io::Result<()> {
+    /// Reads and forgets until the line ends; what follows it goes to `rest`. False if it has not ended yet.
+    fn skip_line(&mut self, scratch: &mut Text) -> io::Result<bool> {
+        scratch.lengthen(self.piece_bytes);
         while self.skipping && !self.ended {
             scratch.filled = 0;
-            self.ended = scratch.fill(&mut self.input, self.piece_bytes)?;
+            let filled = fill(&mut self.input, scratch, self.piece_bytes);
             if let Some(at) = memchr::memchr(b'\n', scratch.as_bytes()) {
                 self.rest.extend_from_slice(&scratch.as_bytes()[at + 1..]);
                 self.skipping = false;
             }
+            match filled {
+                Ok(ended) => self.ended = ended,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
         }
-        self.skipping = false;
-        scratch.filled = 0;
-        Ok(())
+        self.skipping &= !self.ended;
+        Ok(!self.skipping)
     }
+}
+
+/// Reads until `target` bytes of `text` are filled or the input ends; true at the end.
+fn fill(input: &mut impl Read, text: &mut Text, target: usize) -> io::Result<bool> {
+    while text.filled < target {
+        match input.read(&mut text.bytes[text.filled..target]) {
+            Ok(0) => return Ok(true),
+            Ok(length) => text.filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     /// Reads one byte at a time where it says so, and is interrupted in between.
@@ -161,11 +173,11 @@ mod tests {
         let mut cutter = Cutter::new(input, piece_bytes, max_line_bytes);
         let mut text = Text::default();
         let mut out = Vec::new();
-        while let Some(piece) = cutter.next_piece(&mut text)? {
+        while let Cut::Piece(piece) = cutter.next_piece(&mut text, |_| true)? {
             assert!(!text.as_bytes().is_empty(), "an empty piece");
             out.push((piece, text.as_bytes().to_vec()));
         }
-        assert_eq!(cutter.next_piece(&mut text)?, None, "the end stays the end");
+        assert_eq!(cutter.next_piece(&mut text, |_| true)?, Cut::End, "the end stays the end");
         Ok(out)
     }
 
@@ -185,7 +197,7 @@ mod tests {
     #[test]
     fn any_cut_gives_the_same_lines() -> io::Result<()> {
         for input in INPUTS {
-            for piece_bytes in 0..=input.len() + 2 {
+            for piece_bytes in 1..=input.len() + 2 {
                 for pieces in
                     [pieces(input, piece_bytes, 1000)?, pieces(Drip(input, false), piece_bytes, 1000)?]
                 {
@@ -222,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn overlong_lines_are_told_whatever_the_cut() -> io::Result<()> {
+    fn overlong_lines_are_found_whatever_the_cut() -> io::Result<()> {
         for input in INPUTS {
-            for max_line_bytes in 0..12 {
+            for max_line_bytes in 1..12 {
                 let whole = lines(&pieces(input, 1000, 1000)?, max_line_bytes);
                 for piece_bytes in 1..=input.len() + 2 {
                     let pieces = pieces(input, piece_bytes, max_line_bytes)?;
@@ -243,23 +255,80 @@ mod tests {
     fn a_line_without_end_takes_no_memory() -> io::Result<()> {
         let mut cutter = Cutter::new(io::repeat(b'x').take(20 << 20).chain(&b"\nnext\n"[..]), 4096, 1 << 20);
         let mut text = Text::default();
-        assert_eq!(cutter.next_piece(&mut text)?, Some(Piece::LongLine));
+        assert_eq!(cutter.next_piece(&mut text, |_| true)?, Cut::Piece(Piece::LongLine));
         assert_eq!(text.as_bytes(), [b'x'; KEPT_OF_LONG_LINE]);
-        assert_eq!(cutter.next_piece(&mut text)?, Some(Piece::Lines));
+        assert_eq!(cutter.next_piece(&mut text, |_| true)?, Cut::Piece(Piece::Lines));
         assert_eq!(text.as_bytes(), b"next\n");
         assert!(text.capacity() < (1 << 20) + 3 * 4096, "{}", text.capacity());
         Ok(())
     }
 
-    #[test]
-    fn a_read_error_is_passed_on() {
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::PermissionDenied.into())
+    /// Gives the pieces, with an error of this kind after each.
+    struct Halting(VecDeque<&'static [u8]>, io::ErrorKind, bool);
+
+    impl Read for Halting {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.2 = !self.2;
+            if self.2 {
+                self.0.pop_front().map_or(Ok(0), |mut piece| piece.read(buffer))
+            } else {
+                Err(self.1.into())
             }
         }
-        let kind = pieces((&b"good\n"[..]).chain(Broken), 100, 100).map_err(|error| error.kind());
-        assert_eq!(kind, Err(io::ErrorKind::PermissionDenied));
+    }
+
+    /// What a cutter makes of the pieces, call by call: the text of a piece, or what else it says.
+    fn cuts(pieces: &[&'static [u8]], kind: io::ErrorKind) -> Vec<String> {
+        let mut cutter = Cutter::new(Halting(pieces.iter().copied().collect(), kind, false), 100, 20);
+        let mut text = Text::default();
+        let mut next = || match cutter.next_piece(&mut text, |_| true) {
+            Ok(Cut::Piece(_)) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        let mut cuts = Vec::new();
+        while cuts.last().is_none_or(|last| last != "End" && *last != format!("{kind:?}")) {
+            cuts.push(next());
+        }
+        cuts
+    }
+
+    #[test]
+    fn what_has_come_of_a_slow_input_is_handed_on_at_line_ends() {
+        let pieces: [&[u8]; 6] = [b"one\ntw", b"o", b"o\n", b"three", b"", b"lost"];
+        assert_eq!(
+            cuts(&pieces, io::ErrorKind::WouldBlock),
+            ["one\n", "NotYet", "twoo\n", "NotYet", "three", "End"]
+        );
+        let long: [&[u8]; 5] = [&[b'x'; 15], &[b'x'; 15], b"xx", b"x\nnext\nno", b" end"];
+        assert_eq!(
+            cuts(&long, io::ErrorKind::WouldBlock),
+            ["NotYet", &"x".repeat(30), "NotYet", "next\n", "no end", "End"]
+        );
+    }
+
+    #[test]
+    fn lines_before_an_error_come_first() {
+        assert_eq!(cuts(&[b"one\ntwo\nth"], io::ErrorKind::Other), ["one\ntwo\n", "Other"]);
+        assert_eq!(cuts(&[b"th"], io::ErrorKind::Other), ["Other"]);
+    }
+
+    #[test]
+    fn a_text_grows_only_where_there_is_room() -> io::Result<()> {
+        let line = [&[b'x'; 30][..], b"\n"].concat();
+        let mut cutter = Cutter::new(&line[..], 8, 100);
+        let mut text = Text::default();
+        let mut asked = Vec::new();
+        let mut refuse = |bytes| {
+            asked.push(bytes);
+            false
+        };
+        for _ in 0..2 {
+            assert_eq!(cutter.next_piece(&mut text, &mut refuse)?, Cut::NotYet);
+        }
+        assert_eq!(asked, [16, 9], "nothing is read that is lost");
+        assert_eq!(cutter.next_piece(&mut text, |_| true)?, Cut::Piece(Piece::Lines));
+        assert_eq!(text.as_bytes(), line);
+        Ok(())
     }
 }

@@ -1,92 +1,162 @@
 //! The one numbered stream of chunks through all inputs, for the workers to share.
 
-use std::io;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buffers::{BufferPool, Reusable};
+use crate::order::budget::{Budget, CHUNK_BYTES};
+use crate::order::events::Events;
 use crate::order::ledger::Ledger;
 use crate::read::backlog::Backlog;
-use crate::read::chunk::Chunk;
-use crate::read::input::{Input, Plain};
-use crate::read::lines::{Cutter, Piece, Text};
+use crate::read::chunk::{Chunk, Piece, Text};
+use crate::read::feed::Feed;
+use crate::read::input::{Input, Opened, Plain};
+use crate::read::lines::{Cut, Cutter};
+use crate::wire::batch::Batch;
 use crate::{Error, Options, StopHandle};
 
-/// Opens, inflates and cuts the inputs, one after the other, so far ahead as the ledger allows.
+/// What a reader works with beside the inputs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) budget: &'a Arc<Budget>,
+    pub(crate) events: &'a Events,
+    pub(crate) texts: &'a BufferPool<Text>,
+    pub(crate) batches: &'a BufferPool<Batch>,
+    pub(crate) options: &'a Options,
+    pub(crate) stop: &'a StopHandle,
+}
+
+/// Opens, decompresses and cuts the inputs, one after the other, as far ahead as the budget allows.
 ///
 /// It ends early when the load has stopped, or when an input cannot be read; the ledger knows which.
 pub(crate) struct Chunks<'a, I> {
     inputs: &'a mut Backlog<I>,
-    current: Option<Current>,
-    ledger: &'a Ledger,
-    texts: &'a BufferPool<Text>,
-    options: &'a Options,
-    stop: &'a StopHandle,
+    current: Option<Current<'a>>,
+    with: Surroundings<'a>,
 }
 
-struct Current {
+struct Current<'a> {
     name: String,
-    cutter: Cutter<Plain>,
+    cutter: Cutter<Box<dyn Read + Send + 'a>>,
+    /// Read from the input so far, compressed if it is gzip.
+    bytes_read: Arc<AtomicU64>,
+    /// Whether it is read on a thread of its own.
+    is_fed: bool,
 }
 
 impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
-    pub(crate) fn new(
-        inputs: &'a mut Backlog<I>,
-        ledger: &'a Ledger,
-        texts: &'a BufferPool<Text>,
-        options: &'a Options,
-        stop: &'a StopHandle,
-    ) -> Self {
-        Self { inputs, current: None, ledger, texts, options, stop }
+    pub(crate) fn new(inputs: &'a mut Backlog<I>, with: Surroundings<'a>) -> Self {
+        Self { inputs, current: None, with }
     }
 
     /// The next input, opened; `None` if there is none or it does not open.
-    fn open_next(&mut self) -> Option<Current> {
-        let input = self.inputs.next(self.ledger.inputs_confirmed())?;
+    fn open_next(&mut self) -> Option<Current<'a>> {
+        let input = self.inputs.next(self.with.events.inputs_confirmed())?;
         let name = input.name().to_owned();
-        self.ledger.open_input(name.clone());
-        match input.open() {
-            Ok(plain) => {
-                let cutter = Cutter::new(plain, self.options.chunk_bytes, self.options.max_line_bytes);
-                Some(Current { name, cutter })
+        self.with.ledger.open_input(name.clone());
+        let opened = match input.open() {
+            Ok(opened) => opened,
+            Err(source) => return self.give_up(Error::Read { file: name, source }),
+        };
+        self.start(name, opened).map_or_else(|error| self.give_up(error), Some)
+    }
+
+    fn start(
+        &self,
+        name: String,
+        Opened { source, may_block, gzip_only }: Opened,
+    ) -> Result<Current<'a>, Error> {
+        let Surroundings { ledger, options, stop, .. } = self.with;
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&bytes_read);
+        let open = move || Plain::new(source, gzip_only, &counted);
+        let text: Box<dyn Read + Send + 'a> = if may_block {
+            let is_over = || stop.is_requested() || ledger.is_aborted();
+            let feed = Feed::start(open, options.linger, is_over);
+            Box::new(feed.map_err(|source| Error::Start { thread: "input", source })?)
+        } else {
+            match open() {
+                Ok(plain) => Box::new(plain),
+                Err(source) => return Err(Error::Read { file: name, source }),
             }
-            Err(source) => self.give_up(name, source),
-        }
+        };
+        let cutter = Cutter::new(text, options.chunk_bytes, options.max_line_bytes);
+        Ok(Current { name, cutter, bytes_read, is_fed: may_block })
     }
 
     /// Nothing after a broken input may be loaded, since nothing after it may be marked as done.
-    fn give_up<T>(&mut self, file: String, source: io::Error) -> Option<T> {
-        self.ledger.end_input(Error::Read { file, source });
+    fn give_up<T>(&self, error: Error) -> Option<T> {
+        self.with.ledger.end_input(error);
         None
     }
+
+    /// Whether a stop was asked for. What was read by then of an input with a thread of its own is still to come.
+    fn is_stopped(&self) -> bool {
+        self.with.stop.is_requested() && !self.current.as_ref().is_some_and(|current| current.is_fed)
+    }
+
+    /// Frees spare buffers where they and what is in flight would take more than the budget.
+    fn free_spares(&self, wanted: usize) {
+        let Surroundings { budget, texts, batches, options, .. } = self.with;
+        // What is wanted next is mostly taken from them.
+        let kept = options.max_bytes_in_flight + 2 * wanted;
+        let excess =
+            (budget.used() + wanted + texts.spare_bytes() + batches.spare_bytes()).saturating_sub(kept);
+        let excess = excess.saturating_sub(texts.free(excess));
+        batches.free(excess);
+    }
+}
+
+/// What a chunk may take until its batches are made: its text, and batches of about the same size. The record of a
+/// very long line takes as much once more.
+fn expected_bytes(text_bytes: usize, chunk_bytes: usize) -> usize {
+    let times = if text_bytes > 2 * chunk_bytes { 3 } else { 2 };
+    CHUNK_BYTES + text_bytes.saturating_mul(times)
 }
 
 impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
     type Item = Chunk;
 
     fn next(&mut self) -> Option<Chunk> {
-        if self.stop.is_requested() {
-            self.ledger.end_input(Error::Cancelled);
-            return None;
+        if self.is_stopped() {
+            return self.give_up(Error::Cancelled);
         }
+        let Surroundings { ledger, budget, texts, options, stop, .. } = self.with;
         let mut current = match self.current.take() {
             Some(current) => current,
             None => self.open_next()?,
         };
-        let mut text = self.texts.take();
-        let piece = match current.cutter.next_piece(&mut text) {
-            Ok(piece) => piece,
-            Err(source) => return self.give_up(current.name, source),
+        let wanted = expected_bytes(options.chunk_bytes, options.chunk_bytes);
+        self.free_spares(wanted);
+        let mut share = budget.reserve(wanted)?;
+        let mut text = texts.take();
+        let piece = loop {
+            let has_room = |bytes| share.grow(expected_bytes(bytes, options.chunk_bytes));
+            match current.cutter.next_piece(&mut text, has_room) {
+                Ok(Cut::Piece(piece)) => break Some(piece),
+                Ok(Cut::End) => break None,
+                Ok(Cut::NotYet) if ledger.is_aborted() => return None,
+                Ok(Cut::NotYet) if stop.is_requested() => return self.give_up(Error::Cancelled),
+                Ok(Cut::NotYet) => {}
+                Err(source) => return self.give_up(Error::Read { file: current.name, source }),
+            }
         };
-        // The end of a file is a chunk of its own, without lines.
+        // The end of an input is a chunk of its own, without lines.
         if piece.is_none() {
-            self.texts.give(std::mem::take(&mut text));
+            texts.give(std::mem::take(&mut text));
         }
-        // The whole buffer counts, of which a small file uses but a little.
-        let number =
-            self.ledger.admit(text.capacity(), current.cutter.input().bytes_read(), piece.is_none())?;
+        // The whole buffer counts, of which a small input uses but a little.
+        share.set(match piece {
+            Some(_) => expected_bytes(text.capacity(), options.chunk_bytes),
+            None => CHUNK_BYTES,
+        });
+        let number = ledger.add_chunk(current.bytes_read.load(Ordering::Relaxed), piece.is_none());
         if piece.is_some() {
             self.current = Some(current);
         }
         let ends_input = piece.is_none();
-        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, ends_input })
+        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, share, ends_input })
     }
 }

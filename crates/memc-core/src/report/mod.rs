@@ -4,15 +4,18 @@ pub(crate) mod event;
 pub(crate) mod progress;
 pub(crate) mod reject;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use crate::report::reject::RejectedLine;
-use crate::{Address, Error, RejectReason};
+use crate::report::reject::{DroppedPart, RejectReason, RejectedLine};
+use crate::{Address, Error};
 
-/// What became of the lines of one file, or of several taken together.
+/// What became of the lines of one input, or of several taken together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Counts {
     /// Lines, blank ones included.
@@ -21,10 +24,10 @@ pub struct Counts {
     pub loaded: u64,
     /// Lines that were not loaded, by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// App ids (or whatever an encoder calls [`dropped`](crate::Record::dropped)) left out of records that
-    /// were sent, though a server may have refused some of these.
-    pub dropped: u64,
-    /// Bytes of plain text, without what was skipped of overlong lines.
+    /// Parts left out of records that were sent, though a server may have refused some of these, by the kind that
+    /// the encoder gives them ([`Record::drop_part`](crate::Record::drop_part)).
+    pub dropped: BTreeMap<Cow<'static, str>, u64>,
+    /// Bytes of decompressed text, without what was skipped of overlong lines.
     pub bytes_decompressed: u64,
     /// Bytes of commands for the servers, each counted once.
     pub bytes_sent: u64,
@@ -35,6 +38,12 @@ impl Counts {
     #[must_use]
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
+    }
+
+    /// Dropped parts of all kinds.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
     }
 
     /// Rejected lines for each loaded one: 0 when nothing was rejected, infinite when nothing was loaded
@@ -49,24 +58,23 @@ impl Counts {
     }
 
     /// Adds another part's counts to these.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: Self) {
         self.lines += other.lines;
         self.loaded += other.loaded;
-        for (&reason, count) in &other.rejected {
+        for (reason, count) in other.rejected {
             *self.rejected.entry(reason).or_default() += count;
         }
-        self.dropped += other.dropped;
+        for (kind, count) in other.dropped {
+            *self.dropped.entry(kind).or_default() += count;
+        }
         self.bytes_decompressed += other.bytes_decompressed;
         self.bytes_sent += other.bytes_sent;
     }
-
-    pub(crate) fn reject(&mut self, reason: RejectReason) {
-        *self.rejected.entry(reason).or_default() += 1;
-    }
 }
 
-/// A file that is finished: every record acknowledged by its server or counted as rejected.
+/// An input that is finished: every record acknowledged by its server or counted as rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct InputReport {
     /// Which of the inputs it is, from 0.
@@ -75,16 +83,21 @@ pub struct InputReport {
     pub name: String,
     /// What became of its lines.
     pub counts: Counts,
-    /// Bytes read from the input, packed ones if it is gzip.
+    /// Bytes read from the input, compressed if it is gzip.
     pub bytes_in: u64,
-    /// From the opening of the file to its last acknowledgment.
+    /// From the last acknowledgment of the input before, or the start of the run, to its own: the times of all inputs
+    /// add up to that of the run.
     pub duration: Duration,
-    /// The first few rejected lines of each reason ([`QUOTED_REJECTS`](crate::QUOTED_REJECTS)), in the order of the file.
+    /// The first few rejected lines of each reason ([`QUOTED_REJECTS`](crate::QUOTED_REJECTS)), in the order of the
+    /// input.
     pub rejected_lines: Vec<RejectedLine>,
+    /// The first few dropped parts of each kind, as many and in the same order.
+    pub dropped_parts: Vec<DroppedPart>,
 }
 
 /// What one server took in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ServerReport {
     /// Its address.
@@ -133,8 +146,38 @@ impl ServerReport {
     }
 }
 
+/// What [`Loader::check`](crate::Loader::check) has found out about one server.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ServerCheck {
+    /// Its address.
+    pub address: String,
+    /// What it says of itself, or why it cannot be used.
+    pub result: io::Result<ServerStatus>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ServerStatus {
+    /// The version of memcached.
+    pub version: String,
+    /// Since its process was started.
+    pub uptime: Duration,
+    /// Records that it holds.
+    pub records: u64,
+    /// Memory that they take.
+    pub bytes_used: u64,
+    /// Its memory limit, if it says so.
+    pub memory_limit_bytes: Option<u64>,
+    /// Records that it has evicted since it was started.
+    pub evictions: u64,
+}
+
 /// A whole run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RunReport {
     /// How many inputs were finished.
@@ -145,7 +188,7 @@ pub struct RunReport {
     pub bytes_in: u64,
     /// The whole run.
     pub duration: Duration,
-    /// The file in work when the run stopped early, or the one that the caller could not mark as done; its counts
+    /// The input in progress when the run stopped early, or the one that the caller could not mark as done; its counts
     /// are of the part that was acknowledged.
     pub unfinished: Option<InputReport>,
     /// The servers, each once, in the order in which they were first given to [`Loader::new`](crate::Loader::new).
@@ -153,18 +196,18 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// Adds a finished file.
-    pub(crate) fn add(&mut self, file: &InputReport) {
+    /// Adds a finished input.
+    pub(crate) fn add(&mut self, input: &InputReport) {
         self.inputs += 1;
-        self.counts.merge(&file.counts);
-        self.bytes_in += file.bytes_in;
+        self.counts.merge(input.counts.clone());
+        self.bytes_in += input.bytes_in;
     }
 
     /// Adds the report of a later load of the same loader, whose unfinished input takes the place of this one's.
     /// The default report is none: what is added to it is then the whole.
     pub fn merge(&mut self, other: Self) {
         self.inputs += other.inputs;
-        self.counts.merge(&other.counts);
+        self.counts.merge(other.counts);
         self.bytes_in += other.bytes_in;
         self.duration += other.duration;
         self.unfinished = other.unfinished;
@@ -205,12 +248,15 @@ impl std::error::Error for LoadError {
 mod tests {
     use super::*;
 
+    fn counts(reasons: &[RejectReason]) -> Counts {
+        let rejected = reasons.iter().map(|reason| (reason.clone(), 1)).collect();
+        Counts { lines: 1, loaded: 200, rejected, bytes_decompressed: 4, bytes_sent: 5, ..Counts::default() }
+    }
+
     #[test]
     fn error_rate_is_rejected_over_loaded() {
-        let mut counts = Counts { loaded: 200, ..Counts::default() };
-        assert_eq!(counts.error_rate(), 0.0);
-        counts.reject(RejectReason::InvalidKey);
-        counts.reject(RejectReason::FieldCount);
+        assert_eq!(counts(&[]).error_rate(), 0.0);
+        let mut counts = counts(&[RejectReason::InvalidKey, RejectReason::FieldCount]);
         assert_eq!(counts.error_rate(), 0.01);
         counts.loaded = 0;
         assert_eq!(counts.error_rate(), f64::INFINITY);
@@ -219,25 +265,19 @@ mod tests {
 
     #[test]
     fn merge_adds_every_count() {
-        let mut one = Counts {
-            lines: 1,
-            loaded: 2,
-            dropped: 3,
-            bytes_decompressed: 4,
-            bytes_sent: 5,
-            ..Counts::default()
-        };
-        one.reject(RejectReason::InvalidKey);
-        let mut two = one.clone();
-        two.reject(RejectReason::EmptyField);
-        one.merge(&two);
-        assert_eq!(
-            (one.lines, one.loaded, one.dropped, one.bytes_decompressed, one.bytes_sent),
-            (2, 4, 6, 8, 10)
+        let (mut one, mut two) = (
+            counts(&[RejectReason::InvalidKey]),
+            counts(&[RejectReason::InvalidKey, RejectReason::EmptyField]),
         );
+        one.dropped = BTreeMap::from([("a".into(), 1)]);
+        two.dropped = BTreeMap::from([("a".into(), 2), ("b".into(), 3)]);
+        one.merge(two);
+        assert_eq!((one.lines, one.loaded, one.bytes_decompressed, one.bytes_sent), (2, 400, 8, 10));
         assert_eq!(
             one.rejected,
             BTreeMap::from([(RejectReason::EmptyField, 1), (RejectReason::InvalidKey, 2)])
         );
+        assert_eq!(one.dropped, BTreeMap::from([("a".into(), 3), ("b".into(), 3)]));
+        assert_eq!((one.rejected_total(), one.dropped_total()), (3, 6));
     }
 }

@@ -62,8 +62,16 @@ impl Routes {
 
     /// The lane of a key whose encoder returned `place`. It depends on the server and the key alone, so that the
     /// records of a key stay in order whatever their place is.
-    pub(crate) fn lane(&self, place: usize, key: &[u8]) -> usize {
-        self.places[place] * self.connections + connection(key, self.connections)
+    /// `None` if there is no such place.
+    pub(crate) fn lane(&self, place: usize, key: &[u8]) -> Option<usize> {
+        let server = *self.places.get(place)?;
+        Some(server * self.connections + connection(key, self.connections))
+    }
+
+    /// As for a dry run, in which each place has a lane of its own.
+    pub(crate) fn by_place(&self) -> Self {
+        let servers = self.places.iter().map(|&server| self.servers[server].clone()).collect();
+        Self { servers, places: (0..self.places.len()).collect(), connections: 1 }
     }
 }
 
@@ -120,9 +128,11 @@ mod tests {
         for key in [&b"idfa:x:1"[..], b"y", b"z"] {
             assert_eq!(routes.lane(0, key), routes.lane(2, key));
             assert_eq!(routes.lane(1, key), routes.lane(4, key));
-            let lanes = [0, 1, 3].map(|place| routes.of_lane(routes.lane(place, key)));
+            let lanes = [0, 1, 3].map(|place| routes.of_lane(routes.lane(place, key).expect("a place")));
             assert_eq!(lanes.map(|(server, _)| server), [0, 1, 2]);
             assert!(lanes.iter().all(|(_, connection)| *connection == lanes[0].1));
+            assert_eq!((routes.lane(5, key), routes.by_place().lane(5, key)), (None, None));
+            assert_eq!([0, 2, 4].map(|place| routes.by_place().lane(place, key)), [0, 2, 4].map(Some));
         }
     }
 }

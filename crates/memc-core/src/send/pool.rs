@@ -1,7 +1,9 @@
 //! The r2d2 pool of one server's record connections.
 
 use std::io;
-use std::sync::Arc;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use r2d2_memcache::r2d2;
@@ -14,6 +16,9 @@ use crate::wire::patience::Patience;
 /// How long the pool waits for an attempt. It must never give up first, since its error says nothing of the
 /// server; an attempt comes to an end by itself.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A thread that has ended may count for a moment more.
+const SPARE_THREADS: usize = 3;
 
 /// A connection as the pool hands it out: made, or the reason why it could not be.
 ///
@@ -52,6 +57,31 @@ impl r2d2::ManageConnection for Manager {
     }
 }
 
+/// The threads that open connections, of all pools together.
+///
+/// # Errors
+///
+/// If they cannot be started.
+pub(crate) fn start_threads(count: usize) -> io::Result<Arc<ScheduledThreadPool>> {
+    // The crate panics where a thread does not start, and the message of that would be all that a user sees. So it is
+    // tried with more threads than it starts.
+    try_threads(count + SPARE_THREADS)?;
+    catch_unwind(|| Arc::new(ScheduledThreadPool::new(count)))
+        .map_err(|_| io::Error::other("the threads of the connection pool did not start"))
+}
+
+/// Starts as many threads at once, and waits for their end.
+fn try_threads(count: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        for _ in 0..count {
+            thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        Ok(())
+    })
+}
+
 /// A pool of connections to `address`; nothing is connected before the first one is asked for.
 pub(crate) fn pool(
     address: &Address,
@@ -60,7 +90,7 @@ pub(crate) fn pool(
     threads: &Arc<ScheduledThreadPool>,
 ) -> Pool {
     r2d2::Pool::builder()
-        .max_size(connections.max(1))
+        .max_size(connections)
         .min_idle(Some(0))
         .max_lifetime(None)
         .idle_timeout(None)

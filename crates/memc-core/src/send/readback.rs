@@ -149,7 +149,7 @@ impl Suspects {
                     missing.push(key.into());
                 }
                 if is_there || tries[at] < MAX_TRIES {
-                    stale.push(0, 0, key, value);
+                    stale.push(0, key, value);
                 }
             })?;
             self.counts.read_back += group.len() as u64;
@@ -194,7 +194,7 @@ mod tests {
 
     fn batch(keys: &[&str]) -> Batch {
         let mut batch = Batch::default();
-        keys.iter().for_each(|key| batch.push(0, 0, key.as_bytes(), b"value"));
+        keys.iter().for_each(|key| batch.push(0, key.as_bytes(), b"value"));
         batch
     }
 

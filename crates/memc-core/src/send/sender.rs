@@ -242,7 +242,7 @@ impl<'a> Sender<'a> {
         tally.counts.bytes_sent = batch.as_bytes().len() as u64;
         for (record, answer) in batch.iter().zip(answers) {
             if let Answer::Refused(text) = answer {
-                let quote = || format!("{text}: {} of {}", record.key.escape_ascii(), self.address);
+                let quote = || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
                 tally.reject(record.line, RejectReason::ServerRefused, quote, self.options.report_rejected);
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::report::ServerReport;
+use crate::report::{ServerCheck, ServerReport};
 use crate::send::away::Away;
 use crate::send::backoff::Backoff;
 use crate::send::known::Known;
@@ -21,6 +21,11 @@ use crate::{Address, Event, Options, StopHandle};
 /// How long a connection that has just been closed may still be seen.
 const ORPHAN_GRACE: Duration = Duration::from_millis(100);
 const ORPHAN_CHECK: Duration = Duration::from_millis(10);
+
+/// Connects to a server for its status alone.
+pub(crate) fn check(address: &Address, io_timeout: Duration) -> ServerCheck {
+    ServerCheck { address: address.to_string(), result: address.status(io_timeout) }
+}
 
 /// One server, for all of its connections.
 #[derive(Debug)]

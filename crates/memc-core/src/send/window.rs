@@ -99,7 +99,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.ends_input = ends_input;
         if !ends_input {
-            batch.push(0, line, b"k", b"");
+            batch.push(line, b"k", b"");
         }
         batch
     }

@@ -20,8 +20,6 @@ struct Place {
     value_bytes: u32,
     /// Its line, counted from 0 in its chunk.
     line: u32,
-    /// The index that the encoder returned, for a dry run, in which all servers share the batch.
-    server: u32,
     key_bytes: u8,
 }
 
@@ -31,7 +29,6 @@ pub(crate) struct Stored<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) line: u32,
-    pub(crate) server: usize,
 }
 
 impl Reusable for Batch {
@@ -55,18 +52,22 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
-    pub(crate) fn push(&mut self, server: usize, line: u32, key: &[u8], value: &[u8]) {
-        self.push_set(server, line, key, value, Answers::Refusals);
+    /// Makes room for commands of about this many bytes, so that it need not grow step by step.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.commands.reserve_exact(bytes);
     }
 
-    fn push_set(&mut self, server: usize, line: u32, key: &[u8], value: &[u8], answers: Answers) {
+    /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
+    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8]) {
+        self.push_set(line, key, value, Answers::Refusals);
+    }
+
+    fn push_set(&mut self, line: u32, key: &[u8], value: &[u8], answers: Answers) {
         meta::push_set(&mut self.commands, key, value, answers);
         self.records.push(Place {
             end: self.commands.len(),
             value_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
             line,
-            server: u32::try_from(server).unwrap_or(u32::MAX),
             key_bytes: u8::try_from(key.len()).unwrap_or(u8::MAX),
         });
     }
@@ -84,8 +85,8 @@ impl Batch {
     /// The same sets in the form in which each one is answered.
     pub(crate) fn non_quiet(&self) -> Self {
         let mut batch = Self { commands: Vec::with_capacity(self.commands.len()), ..Self::default() };
-        for Stored { server, line, key, value } in self.iter() {
-            batch.push_set(server, line, key, value, Answers::All);
+        for Stored { line, key, value } in self.iter() {
+            batch.push_set(line, key, value, Answers::All);
         }
         batch.close();
         batch
@@ -109,7 +110,6 @@ impl Batch {
                 key: &self.commands[key..key + usize::from(place.key_bytes)],
                 value: &self.commands[value_end - place.value_bytes as usize..value_end],
                 line: place.line,
-                server: place.server as usize,
             }
         })
     }
@@ -121,15 +121,15 @@ mod tests {
 
     fn sample() -> Batch {
         let mut batch = Batch::default();
-        batch.push(1, 0, b"idfa:a", b"one");
-        batch.push(0, 7, b"gaid:b", b"");
-        batch.push(2, 9, b"x", b"in\r\nside ms x 1 q\r\n");
+        batch.push(0, b"idfa:a", b"one");
+        batch.push(7, b"gaid:b", b"");
+        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n");
         batch.close();
         batch
     }
 
-    fn records(batch: &Batch) -> Vec<(usize, u32, &[u8], &[u8])> {
-        batch.iter().map(|it| (it.server, it.line, it.key, it.value)).collect()
+    fn records(batch: &Batch) -> Vec<(u32, &[u8], &[u8])> {
+        batch.iter().map(|it| (it.line, it.key, it.value)).collect()
     }
 
     #[test]
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn records_are_found_as_they_were_added() {
-        let expected: [(usize, u32, &[u8], &[u8]); 3] =
-            [(1, 0, b"idfa:a", b"one"), (0, 7, b"gaid:b", b""), (2, 9, b"x", b"in\r\nside ms x 1 q\r\n")];
+        let expected: [(u32, &[u8], &[u8]); 3] =
+            [(0, b"idfa:a", b"one"), (7, b"gaid:b", b""), (9, b"x", b"in\r\nside ms x 1 q\r\n")];
         assert_eq!(records(&sample()), expected);
         assert_eq!(records(&sample().non_quiet()), expected);
     }

@@ -3,25 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use crate::report::ServerStatus;
 use crate::wire::connection::Connection;
 use crate::wire::patience::Patience;
 use crate::{Address, StopHandle};
-
-/// What a server reports of itself. What it leaves out counts as 0, or as an empty version.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerStatus {
-    /// The version of memcached.
-    pub version: String,
-    /// How long the process has been running, in whole seconds.
-    pub uptime: Duration,
-    /// Bytes of the items that it holds, their headers included.
-    pub bytes_used: u64,
-    /// Its memory limit (memcached's option `-m`), if it has one.
-    pub memory_limit_bytes: Option<u64>,
-    /// Valid items that it has evicted since its start.
-    pub evictions: u64,
-}
 
 impl Address {
     /// Connects as a load does, and asks the server how it is: a success means that a load could use the server,
@@ -55,6 +40,7 @@ impl ServerStatus {
         match name {
             "version" => value.clone_into(&mut self.version),
             "uptime" => self.uptime = Duration::from_secs(number),
+            "curr_items" => self.records = number,
             "bytes" => self.bytes_used = number,
             "limit_maxbytes" => self.memory_limit_bytes = Some(number).filter(|&limit| limit > 0),
             "evictions" | "slab_reassign_evictions_nomem" => self.evictions += number,

@@ -7,7 +7,9 @@
 //! - `late`: sets that arrive late, by way of something that holds them.
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
+//! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
+//! - `threads`: whose threads do the work.
 //! - `examples`: what the examples do.
 
 mod content;
@@ -18,11 +20,13 @@ mod late;
 mod outages;
 mod rules;
 mod secured;
+mod slow;
 mod stops;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{self, Cursor};
+use std::io;
 
 use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Counts, Event, Input, Loader, Options};
@@ -69,7 +73,7 @@ fn small_chunks(chunk_bytes: usize) -> Options {
 }
 
 fn input(name: &str, bytes: impl Into<Vec<u8>>) -> Input {
-    Input::reader(name, Cursor::new(bytes.into()))
+    Input::bytes(name, bytes.into())
 }
 
 /// Takes no notice of events.
@@ -82,5 +86,5 @@ fn assert_counts(counts: &Counts, model: &Model) {
     let rejected: BTreeMap<_, _> =
         counts.rejected.iter().map(|(reason, count)| (reason.name(), *count)).collect();
     assert_eq!(rejected, model.rejected);
-    assert_eq!((counts.loaded, counts.dropped), (model.loaded, model.dropped));
+    assert_eq!((counts.loaded, counts.dropped_total()), (model.loaded, model.dropped));
 }

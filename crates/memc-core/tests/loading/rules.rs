@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, Loader, Options};
+use memc_core::{Event, InputReport, Loader, Options, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Model, Sample, gzip};
 use proptest::prelude::*;
 
@@ -76,30 +76,79 @@ fn hostile_ids_are_rejected() -> Result {
 }
 
 #[test]
-fn a_dry_run_without_servers_rejects_every_type() -> Result {
-    let loader = Loader::new(AppsEncoder::new([""; 0]), Vec::new(), Options::default());
+fn without_a_device_type_every_line_is_rejected() -> Result {
+    let loader = Loader::new(AppsEncoder::new([""; 0]), vec!["127.0.0.1:1".parse()?], Options::default());
     let report = loader.dry_run([input("text", "idfa\t1\t1\t2\t3\n")], |_| (), ignore)?;
     assert_eq!((report.counts.loaded, report.counts.rejected_total()), (0, 1));
+    assert_eq!(report.counts.rejected[&RejectReason::NoServer], 1);
+    Ok(())
+}
+
+/// The report of the one input.
+fn report_of(text: &str, chunk_bytes: usize) -> Result<InputReport> {
+    let mut reports = Vec::new();
+    dry_loader(small_chunks(chunk_bytes))?.dry_run(
+        [input("text", text)],
+        |_| (),
+        |event| {
+            if let Event::InputFinished(report) = event {
+                reports.push(report);
+            }
+            Ok(())
+        },
+    )?;
+    reports.pop().ok_or_else(|| "it is finished".into())
+}
+
+#[test]
+fn dropped_app_ids_are_counted_by_kind_and_the_first_are_quoted() -> Result {
+    let text = "idfa\ta\t1\t2\t1,x,4294967296\nidfa\tb\t1\t2\t3\nbad\tx,y\n\
+        gaid\tc\t1\t2\t-1,,1.5,\u{1}\nidfa\td\t1\t2\t-2,-3,-4\nidfa\tb c\t1\t2\tnot counted\n";
+    for chunk_bytes in [10, 1000] {
+        let report = report_of(text, chunk_bytes)?;
+        let dropped: Vec<_> = report.counts.dropped.iter().map(|(kind, count)| (&kind[..], *count)).collect();
+        assert_eq!(dropped, [("not_an_integer", 4), ("out_of_range", 5)]);
+        let quoted: Vec<_> =
+            report.dropped_parts.iter().map(|part| (part.line, &part.kind[..], &part.text[..])).collect();
+        let expected = [
+            (1, "not_an_integer", "x"),
+            (1, "out_of_range", "4294967296"),
+            (4, "out_of_range", "-1"),
+            (4, "not_an_integer", ""),
+            (4, "not_an_integer", "1.5"),
+            (5, "out_of_range", "-2"),
+        ];
+        assert_eq!(quoted, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_line_with_an_empty_last_field_says_why_it_is_rejected() -> Result {
+    let report = report_of("idfa\ta\t1\t2\t\nidfa\tb\n", 1000)?;
+    let found: Vec<_> =
+        report.rejected_lines.iter().map(|it| (&it.reason, it.explanation.is_some())).collect();
+    assert_eq!(found, [(&RejectReason::FieldCount, true), (&RejectReason::FieldCount, false)]);
+    let explanation = report.rejected_lines[0].explanation.as_deref().unwrap_or_default();
+    assert!(explanation.starts_with("the last field is empty"), "{explanation}");
     Ok(())
 }
 
 #[test]
 fn records_of_a_dry_run_come_in_the_order_of_the_lines() -> Result {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build()?;
     let texts = [0, 1000].map(|first| {
         (first..first + 1000)
             .map(|id| format!("{}\t{id}\t1\t2\t3\n", DEVICE_TYPES[id % 4]))
             .collect::<String>()
     });
     let mut keys = Vec::new();
-    let loader = dry_loader(small_chunks(100))?;
-    pool.install(|| {
-        loader.dry_run(
-            texts.map(|text| input("text", text)),
-            |record| keys.push((record.server, String::from_utf8_lossy(record.key).into_owned())),
-            ignore,
-        )
-    })?;
+    let mut options = small_chunks(100);
+    options.threads = 8;
+    dry_loader(options)?.dry_run(
+        texts.map(|text| input("text", text)),
+        |record| keys.push((record.server, String::from_utf8_lossy(record.key).into_owned())),
+        ignore,
+    )?;
     assert_eq!(keys.len(), 2000);
     for (id, (server, key)) in keys.iter().enumerate() {
         assert_eq!((*server, key), (id % 4, &format!("{}:{id}", DEVICE_TYPES[id % 4])));
@@ -117,16 +166,16 @@ fn rejected_lines_are_quoted_with_their_number() -> Result {
         |_| (),
         |event| {
             if let Event::InputFinished(file) = event {
-                quoted.extend(file.rejected_lines.into_iter().map(|it| (it.line, it.reason.name(), it.text)));
+                quoted.extend(file.rejected_lines.into_iter().map(|it| (it.line, it.reason, it.text)));
             }
             Ok(())
         },
     )?;
     let expected = [
-        (3, "fields", "'bad'"),
-        (4, "key", "'idfa\\tb c\\t1\\t2\\t3'"),
-        (5, "fields", "'worse\\tline'"),
-        (6, "fields", "'\\tbad again'"),
+        (3, RejectReason::FieldCount, "bad"),
+        (4, RejectReason::InvalidKey, "idfa\\tb c\\t1\\t2\\t3"),
+        (5, RejectReason::FieldCount, "worse\\tline"),
+        (6, RejectReason::FieldCount, "\\tbad again"),
     ];
     assert_eq!(quoted, expected.map(|(line, reason, text)| (line, reason, text.to_owned())));
     Ok(())

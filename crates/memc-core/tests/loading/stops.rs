@@ -2,12 +2,13 @@
 
 use std::error::Error as _;
 use std::io::{BufRead, BufReader, Write};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{DryRecord, Error, Event, Loader};
-use memc_testkit::{Model, Sample, gzip};
+use memc_core::{DryRecord, Error, Event, Input, LoadError, Loader, Options, RunReport};
+use memc_testkit::{Memcached, Model, Sample, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
 
@@ -61,7 +62,8 @@ fn a_server_that_is_away_stops_the_load() -> Result {
     assert!(*retries > 2, "{retries}");
     assert_eq!(stopped.report.servers[2].retries, *retries);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    let [Event::InputStarted(_), Event::ServerAway { address, reason, retry_timeout }] = &events[..] else {
+    let [Event::InputStarted { .. }, Event::ServerAway { address, reason, retry_timeout }] = &events[..]
+    else {
         return Err(format!("{events:?}").into());
     };
     assert_eq!(*address, servers.0[2].address());
@@ -210,5 +212,102 @@ fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight() -> Result {
     let unfinished = stopped.report.unfinished.as_ref().map_or(0, |file| file.counts.loaded);
     let stored: u64 = stopped.report.servers.iter().map(|server| server.records).sum();
     assert_eq!(stored, stopped.report.counts.loaded + unfinished, "nothing is left in flight");
+    Ok(())
+}
+
+/// Restarts the server in the middle of an input, which then has to be read again.
+fn load_with_a_restart(input: Input) -> Result<(std::result::Result<RunReport, LoadError>, Vec<String>)> {
+    let server = Mutex::new(Memcached::start(&[])?);
+    let address = server.lock().map_err(|_| "poisoned")?.address();
+    let mut options = small_chunks(1000);
+    options.report_rejected = true;
+    options.retry_timeout = Duration::from_secs(20);
+    options.max_bytes_in_flight = 20_000;
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+    let mut restarted = Vec::new();
+    let mut pending = true;
+    let result = loader.load([input], |event| {
+        match event {
+            // After the rejected first line there is much more to come.
+            Event::LinesRejected { .. } if std::mem::take(&mut pending) => {
+                let mut server = server.lock().map_err(|_| "poisoned")?;
+                server.kill()?;
+                server.restart()?;
+            }
+            Event::ServerRestarted { address: it } => restarted.push(it),
+            _ => {}
+        }
+        Ok(())
+    });
+    assert_eq!(restarted, std::slice::from_ref(&address));
+    restarted.push(address);
+    Ok((result, restarted))
+}
+
+const LINES_OF_RESTARTED: usize = 20_000;
+
+fn text_with_a_reject() -> String {
+    let lines = (1..LINES_OF_RESTARTED).map(|number| format!("idfa\tkey{number}\t1\t2\t{number}\n"));
+    std::iter::once("rejected\n".to_owned()).chain(lines).collect()
+}
+
+#[test]
+fn an_input_that_can_be_read_only_once_says_why_it_had_to_be_again() -> Result {
+    let text = text_with_a_reject();
+    let (result, restarted) = load_with_a_restart(Input::reader("once", std::io::Cursor::new(text)))?;
+    let stopped = result.err().ok_or("it must stop")?;
+    assert_eq!(stopped.to_string(), "cannot read 'once'");
+    let source = stopped.source().map(ToString::to_string);
+    let expected = format!(
+        "it can be read only once, and has to be read again because server '{}' was restarted: \
+         give it as bytes or reopenable",
+        restarted[0]
+    );
+    assert_eq!(source, Some(expected));
+    let unfinished = stopped.report.unfinished.as_ref().ok_or("an input in progress")?;
+    assert_eq!((unfinished.index, unfinished.name.as_str()), (0, "once"));
+    let stored = unfinished.counts.loaded;
+    assert!(stored > 0 && stored <= stopped.report.servers[0].records, "{stored} were acknowledged");
+    Ok(())
+}
+
+#[test]
+fn bytes_and_what_can_be_opened_again_survive_a_restart() -> Result {
+    let text = text_with_a_reject();
+    let again = text.clone();
+    for input in [
+        Input::bytes("bytes", text),
+        Input::reopenable("object", move || Ok(std::io::Cursor::new(again.clone()))),
+    ] {
+        let report = load_with_a_restart(input)?.0?;
+        assert_eq!((report.inputs, report.counts.loaded), (1, LINES_OF_RESTARTED as u64 - 1));
+    }
+    Ok(())
+}
+
+/// What stands before the break is loaded, and what is wrong with it is reported.
+#[test]
+fn lines_before_a_break_are_loaded_and_reported() -> Result {
+    let server = Memcached::start(&[])?;
+    let mut options = Options::default();
+    options.report_rejected = true;
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], options);
+    let mut broken = gzip(b"idfa\ta\t1\t2\t3\nbad\nidfa\tb\t1\t2\t3\nidfa\tcut\t1\t2\t3")?;
+    // The checksum is wrong.
+    let at = broken.len() - 8;
+    broken[at] ^= 1;
+    let mut rejected = Vec::new();
+    let stopped = loader.load([input("broken", broken)], |event| {
+        if let Event::LinesRejected { lines, .. } = event {
+            rejected.extend(lines.lines().map(|(line, _, text)| (line, text.to_vec())));
+        }
+        Ok(())
+    });
+    let stopped = stopped.err().ok_or("it must stop")?;
+    assert!(matches!(stopped.error, Error::Read { .. }), "{}", stopped.error);
+    let unfinished = stopped.report.unfinished.as_ref().ok_or("an input in progress")?;
+    assert_eq!((unfinished.counts.lines, unfinished.counts.loaded), (3, 2));
+    assert_eq!(rejected, [(2, b"bad".to_vec())]);
+    assert_eq!(server.contents()?.len(), 2);
     Ok(())
 }

@@ -1,0 +1,48 @@
+//! The dry run's kind of lane: the batches of all servers are shown in the order of their lines, and nothing is sent.
+
+use crate::order::tally::Tally;
+use crate::send::lane::Lane;
+use crate::wire::batch::{Batch, Stored};
+
+/// A record as a dry run shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DryRecord<'a> {
+    /// The index that the encoder returned: that of an address given to [`Loader::new`](crate::Loader::new).
+    pub server: usize,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+/// Shows every record of the lanes, one for each place; then it counts as acknowledged.
+pub(crate) fn show(lanes: &[Lane<'_>], on_record: &mut impl FnMut(DryRecord<'_>)) {
+    for number in 0.. {
+        let batches: Option<Vec<_>> = lanes.iter().map(|lane| lane.turns.take()).collect();
+        let Some(batches) = batches else { return };
+        show_in_order(&batches, on_record);
+        for (lane, batch) in lanes.iter().zip(batches) {
+            let mut tally = Tally::default();
+            tally.counts.loaded = batch.len() as u64;
+            lane.ledger.report(number, tally);
+            lane.spares.give(batch);
+        }
+    }
+}
+
+/// Shows the records of one chunk. No line has more than one.
+fn show_in_order(batches: &[Batch], on_record: &mut impl FnMut(DryRecord<'_>)) {
+    let mut records: Vec<_> = batches.iter().map(Batch::iter).collect();
+    let mut next: Vec<_> = records.iter_mut().map(Iterator::next).collect();
+    while let Some((server, Stored { key, value, .. })) = first(&next) {
+        on_record(DryRecord { server, key, value });
+        next[server] = records[server].next();
+    }
+}
+
+/// The record of the lowest line, and its server.
+fn first<'a>(next: &[Option<Stored<'a>>]) -> Option<(usize, Stored<'a>)> {
+    let records = next.iter().enumerate().filter_map(|(server, record)| Some((server, (*record)?)));
+    records.min_by_key(|(_, record)| record.line)
+}
