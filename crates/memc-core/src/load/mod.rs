@@ -93,19 +93,29 @@ impl<E: Encode> Loader<E> {
     /// stays.
     ///
     /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
-    /// again, tells [`Event::ServerRestarted`], and begins anew with the first file that is not finished. A
-    /// restart since an earlier load of this loader is told in the same way.
+    /// again, emits [`Event::ServerRestarted`], and starts again with the first input that is not finished. A
+    /// restart since an earlier load of this loader is reported in the same way.
+    ///
+    /// When a connection breaks, nothing newer is sent before it has ended. Where a proxy stands between loader and
+    /// server, which may deliver late what was in flight, those records are read back before the end of their input is
+    /// reported, and set again if they are stale ([`Event::RecordsReadBack`]). What the proxy delivers later than
+    /// [`Options::io_timeout`], and a second, after the last sign of it is not noticed. What a process that has ended
+    /// left unread in a server is waited for if it ran on this host and the server shows it (`stats conns`): not if it
+    /// ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has closed its connections.
+    ///
+    /// Each server is asked at the end whether it still is the process that it was. What happens to it after its answer,
+    /// within some 250 ms before this returns, is not noticed.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
-    /// meanwhile, so far as memory allows. It must not wait for work of the rayon pool that encodes. When it has been
-    /// told of a finished file, that file and all before it are stored. ([`Event::ServerRestarted`] is told from
-    /// the calling thread, between two ways through the inputs.)
+    /// meanwhile, so far as memory allows. It must not wait for work of the rayon pool that encodes. When it has
+    /// [`Event::InputFinished`], that input and all before it are stored. ([`Event::ServerRestarted`] and what is emitted
+    /// at the end of the load come from other threads, one at a time.)
     ///
     /// # Errors
     ///
     /// [`LoadError`] with an [`Error`] when an input cannot be read, a server does not acknowledge
-    /// anything for [`Options::retry_timeout`], or `on_event` fails. The files that were finished by then are
-    /// complete; of the others any part may be stored, and loading them again mends it.
+    /// anything for [`Options::retry_timeout`], or `on_event` fails. The inputs that were finished by then
+    /// are complete; of the others any part may be stored, and loading them again repairs it.
     pub fn load(
         &self,
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
