@@ -134,7 +134,7 @@ fn the_log_may_be_json() -> Result<()> {
     let name = work.name("1.tsv.gz");
     let failed = with("Failed load")?;
     ensure!(failed["level"] == "error" && failed["file"] == name, "{failed}");
-    let rejected = with("rejected (fields)")?;
+    let rejected = with("rejected (field_count)")?;
     ensure!(rejected["level"] == "warn" && rejected["file"] == name, "{rejected}");
     let address = work.servers()?[0].address();
     let server = with("1 records in 1 batches")?;

@@ -73,7 +73,7 @@ fn counters_are_of_all_rounds_and_exist_before_the_first_one() -> Result<()> {
         &[
             ("rounds_total{exit_code=\"0\"}", 0.0),
             ("files_done_total", 0.0),
-            ("lines_rejected_total{reason=\"fields\"}", 0.0),
+            ("lines_rejected_total{reason=\"field_count\"}", 0.0),
             (&records, 0.0),
             (&evictions, 0.0),
             (&up, 1.0),
@@ -93,7 +93,7 @@ fn counters_are_of_all_rounds_and_exist_before_the_first_one() -> Result<()> {
             ("files_done_total", 2.0),
             ("lines_total", 60.0),
             ("records_loaded_total", 50.0),
-            ("lines_rejected_total{reason=\"fields\"}", 10.0),
+            ("lines_rejected_total{reason=\"field_count\"}", 10.0),
             (&records, 50.0),
             ("last_round_exit_code", 0.0),
             ("last_round_files_done", 1.0),

@@ -44,12 +44,12 @@ fn a_name_forges_no_line_of_the_log_and_no_column_of_the_rejects() -> Result<()>
     let shown = work.name("1\\n[2017.09.29 12:39:52] E forged\\t\\u{1b}[2J.tsv.gz");
     run.logs(&[
         format!("I Processing {shown}"),
-        format!("W {shown}:1: rejected (fields): 'bad'"),
+        format!("W {shown}:1: rejected (field_count): bad"),
         format!("W {}: not a regular file, so not a log: left alone", work.name("2\\nfolder.tsv.gz")),
     ])?;
     run.fails_with(&[&work.name("3\\ncut.tsv.gz")])?;
     let rejects = fs::read_to_string(work.path("rejects"))?;
-    ensure!(rejects == format!("{shown}\t1\tfields\tbad\n"), "{rejects}");
+    ensure!(rejects == format!("{shown}\t1\tfield_count\tbad\n"), "{rejects}");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(work.path("report"))?)?;
     ensure!(report["files"][0]["name"] == shown, "{report:#}");
     Ok(())

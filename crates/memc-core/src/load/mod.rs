@@ -95,12 +95,22 @@ impl<E: Encode> Loader<E> {
     ///
     /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
     /// again, emits [`Event::ServerRestarted`], and starts again with the first input that is not finished. A
-    /// restart since an earlier load of this loader is noticed in the same way.
+    /// restart since an earlier load of this loader is reported in the same way.
+    ///
+    /// When a connection breaks, nothing newer is sent before it has ended. Where a proxy stands between loader and
+    /// server, which may deliver late what was in flight, those records are read back before the end of their input is
+    /// reported, and set again if they are stale ([`Event::RecordsReadBack`]). What the proxy delivers later than
+    /// [`Options::io_timeout`], and a second, after the last sign of it is not noticed. What a process that has ended
+    /// left unread in a server is waited for if it ran on this host and the server shows it (`stats conns`): not if it
+    /// ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has closed its connections.
+    ///
+    /// Each server is asked at the end whether it still is the process that it was. What happens to it after its answer,
+    /// within some 250 ms before this returns, is not noticed.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
-    /// meanwhile, as far as memory allows ([`Options::max_bytes_in_flight`]). When it has got the event of a finished
-    /// input, that input and all before it are stored. ([`Event::ServerRestarted`] comes from the calling thread,
-    /// between two attempts over the inputs.)
+    /// meanwhile, as far as memory allows ([`Options::max_bytes_in_flight`]). When it has
+    /// [`Event::InputFinished`], that input and all before it are stored. ([`Event::ServerRestarted`] and what is emitted
+    /// at the end of the load come from other threads, one at a time.)
     ///
     /// # Errors
     ///

@@ -169,8 +169,8 @@ mod tests {
             ("STAT", "has the line 'STAT'"),
             ("VALUE x 0 1", "has the line 'VALUE x 0 1'"),
         ] {
-            let told = parse(answer).map_err(|error| (error.kind(), error.to_string()));
-            assert_eq!(told, Err((io::ErrorKind::InvalidData, format!("its answer to 'stats' {error}"))));
+            let outcome = parse(answer).map_err(|error| (error.kind(), error.to_string()));
+            assert_eq!(outcome, Err((io::ErrorKind::InvalidData, format!("its answer to 'stats' {error}"))));
         }
     }
 

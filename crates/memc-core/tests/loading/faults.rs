@@ -21,6 +21,9 @@ pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 /// For tests with many connections that end: for so long the end of an input waits for what may come late.
 const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
 
+/// How many loads of such a test run at the same time.
+const SETUPS: usize = 5;
+
 /// Servers of which one is behind a proxy, for one load after the other.
 pub(crate) struct Setup {
     pub(crate) servers: Servers,
@@ -234,34 +237,43 @@ fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
     (1..=places).map(move |place| end * place / (places + 1))
 }
 
+/// Has each place tried, some at the same time on servers of their own: the end of each first input is waited for.
+fn at_the_same_time(places: &[usize], attempt: impl Fn(&mut Setup, usize) -> Result + Sync) -> Result {
+    std::thread::scope(|scope| {
+        let attempts: Vec<_> = places
+            .chunks(places.len().div_ceil(SETUPS))
+            .map(|places| {
+                scope.spawn(|| {
+                    let mut setup = Setup::start()?;
+                    setup.load_undisturbed()?;
+                    setup.timeout = BRIEF_TIMEOUT;
+                    places.iter().try_for_each(|&place| attempt(&mut setup, place))?;
+                    setup.finish()
+                })
+            })
+            .collect();
+        attempts.into_iter().try_for_each(|attempt| attempt.join().map_err(|_| "a panic")?)
+    })
+}
+
 #[test]
 fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
-    let mut setup = Setup::start()?;
-    let Bytes { sent, .. } = setup.load_undisturbed()?;
-    setup.timeout = BRIEF_TIMEOUT;
+    let Bytes { sent, .. } = Setup::start()?.load_undisturbed()?;
     // What is asked first, the first header, a little of everything.
-    for place in (0..=16).chain(spread(sent, 20)) {
-        setup.assert_survives(&[Fault::CutSent(place)])?;
-    }
+    let places: Vec<_> = (0..=16).chain(spread(sent, 20)).collect();
+    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutSent(place)]))?;
     // The last `mn`, and what may be asked after it and may fail without harm.
-    for place in sent - 12..=sent {
-        setup.load(&[Fault::CutSent(place)])?;
-    }
-    setup.finish()
+    let places: Vec<_> = (sent - 12..=sent).collect();
+    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutSent(place)]).map(drop))
 }
 
 #[test]
 fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
-    let mut setup = Setup::start()?;
-    let Bytes { answered, middle, .. } = setup.load_undisturbed()?;
-    setup.timeout = BRIEF_TIMEOUT;
-    for place in (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]) {
-        setup.assert_survives(&[Fault::CutAnswered(place)])?;
-    }
-    for place in answered - 4..=answered {
-        setup.load(&[Fault::CutAnswered(place)])?;
-    }
-    setup.finish()
+    let Bytes { answered, middle, .. } = Setup::start()?.load_undisturbed()?;
+    let places: Vec<_> = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]).collect();
+    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutAnswered(place)]))?;
+    let places: Vec<_> = (answered - 4..=answered).collect();
+    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutAnswered(place)]).map(drop))
 }
 
 #[test]
@@ -389,6 +401,16 @@ fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
 /// The server refuses a few values, which makes the loader send their batches again; that breaks, too.
 #[test]
 fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
+    let retries = std::thread::scope(|scope| {
+        let shares: Vec<_> = (0..SETUPS).map(|share| scope.spawn(move || cut_while_refused(share))).collect();
+        shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
+    })?;
+    assert!(retries > 20, "{retries}");
+    Ok(())
+}
+
+/// One share of the places, on servers of its own; how many retries they cost.
+fn cut_while_refused(share: usize) -> Result<u64> {
     let servers = Servers::start(&["-I", "8k", "-o", "slab_chunk_max=4096"])?;
     let large = vec!["4294967295"; 2000].join(",");
     let mut model = Model::new();
@@ -413,14 +435,13 @@ fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
         Ok((proxy.sent(), middle, report.servers[BEHIND].retries))
     };
     let (sent, middle, _) = load(Vec::new())?;
+    let sent = spread(sent, 20).map(Fault::CutSent);
+    let answered = (0..12).map(|step| Fault::CutAnswered(middle - 60 + 10 * step));
     // How much is sent again depends on how much was on its way, so a fault may come too late to strike.
     let mut retries = 0;
-    for place in spread(sent, 20) {
-        retries += load(vec![Fault::CutSent(place)])?.2;
+    for fault in sent.chain(answered).skip(share).step_by(SETUPS) {
+        retries += load(vec![fault])?.2;
     }
-    for place in (0..12).map(|step| middle - 60 + 10 * step) {
-        retries += load(vec![Fault::CutAnswered(place)])?.2;
-    }
-    assert!(retries > 20, "{retries}");
-    servers.assert_hold(&model)
+    servers.assert_hold(&model)?;
+    Ok(retries)
 }

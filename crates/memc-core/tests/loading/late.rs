@@ -178,6 +178,39 @@ fn sets_that_a_relay_delivers_late_do_not_stay() -> Result {
     Ok(())
 }
 
+/// The first connection is reset while most of what it has sent is held; that is reported.
+#[test]
+fn what_is_read_back_is_reported() -> Result {
+    let server = Memcached::start(&[])?;
+    let relay = Relay::start(&server.address(), |at| Holding {
+        bytes_per_second: if at == 0 { 30_000 } else { 50_000_000 },
+        piece_bytes: 500,
+        buffer_bytes: 100_000,
+        leaves_client: (at == 0).then_some((30_000, Close::Reset)),
+        is_hasty: false,
+        leaves_server: Close::Fin,
+    })?;
+    let mut options = small_chunks(1000);
+    options.io_timeout = Duration::from_millis(500);
+    options.retry_timeout = Duration::from_secs(30);
+    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse()?], options);
+    let text: String = (0..1000).map(|at| format!("gaid\tkey{}\t{at}\t0\t1,2,3,4\n", at % 50)).collect();
+    let mut events = Vec::new();
+    let report = loader.load([input("file", text.clone())], |event| {
+        events.push(event);
+        Ok(())
+    })?;
+    assert!(relay.wait_until_delivered(Duration::from_secs(20)));
+    assert_eq!(stale(&history(&[text]), &server.contents()?, 0), 0);
+    let server = &report.servers[0];
+    assert!(server.records_in_flight > 100 && server.records_read_back >= 50, "{server:?}");
+    assert!(server.records_set_again > 0, "{server:?}");
+    let is_reported = events.iter().position(|event| matches!(event, Event::RecordsReadBack { .. }));
+    let is_finished = events.iter().position(|event| matches!(event, Event::InputFinished(_)));
+    assert!(is_reported.is_some() && is_reported < is_finished, "{events:?}");
+    Ok(())
+}
+
 /// A connection that never ends stops the load, though the server takes new ones.
 #[test]
 fn a_connection_that_does_not_end_stops_the_load() -> Result {
