@@ -23,6 +23,7 @@ pub use parse::AppsInstalled;
 pub use prost;
 pub use serialize::{UserApps, serialize};
 
+use crate::buffers::{self, LARGE_BYTES};
 use crate::{Encode, Record, RejectReason};
 
 /// A coordinate is not a decimal float.
@@ -78,6 +79,10 @@ impl Encode for AppsEncoder {
         let server = self.device_types.iter().position(|name| name == fields.device_type);
         let server = server.ok_or(RejectReason::NoServer)?;
         serialize::put_key(fields.device_type, fields.device_id, &mut record.key);
+        if fields.app_ids.len() > LARGE_BYTES {
+            // An id takes no more bytes than its text, once a block is done.
+            buffers::reserve(&mut record.value, fields.app_ids.len() + serialize::MAX_APP_LEN * parse::BLOCK_BYTES);
+        }
         for block in parse::blocks(fields.app_ids) {
             let (kept, dropped) = parse::parse_apps(block, &mut self.apps);
             serialize::put_apps(&self.apps[..kept], &mut record.value);

@@ -4,7 +4,7 @@ use crate::RejectReason;
 use crate::apps::{COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
 
 /// The longest app ids field that is parsed at once.
-const BLOCK_BYTES: usize = 64 * 1024;
+pub(super) const BLOCK_BYTES: usize = 64 * 1024;
 
 /// One line of the apps log, borrowed from its bytes and from the caller's reused app ids.
 ///

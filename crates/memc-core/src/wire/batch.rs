@@ -3,7 +3,7 @@
 //! A batch is quiet meta sets, `ms KEY LEN q`, closed by one `mn`: the server answers only refusals and the
 //! end ([protocol, "Meta Commands"](https://docs.memcached.org/protocols/meta/)).
 
-use crate::buffers::Reusable;
+use crate::buffers::{self, Reusable};
 
 /// Closes a batch; the server answers `MN` when everything before it is done.
 pub(crate) const NOOP: &[u8] = b"mn\r\n";
@@ -41,8 +41,8 @@ impl Reusable for Batch {
         self.records.clear();
     }
 
-    fn capacity(&self) -> usize {
-        self.commands.capacity() + self.records.capacity() * size_of::<Place>()
+    fn bytes(&self) -> usize {
+        buffers::resident_bytes(&self.commands) + self.records.capacity() * size_of::<Place>()
     }
 }
 
@@ -57,7 +57,7 @@ impl Batch {
 
     /// Makes room for commands of about this many bytes, so that it need not grow step by step.
     pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.commands.reserve_exact(bytes);
+        buffers::reserve(&mut self.commands, bytes);
     }
 
     /// Adds a record. The key must have been checked: nothing is escaped here.
@@ -84,7 +84,8 @@ impl Batch {
 
     /// The same sets without the `q`, so that each one is answered.
     pub(crate) fn non_quiet_commands(&self) -> Vec<u8> {
-        let mut commands = Vec::with_capacity(self.commands.len());
+        let mut commands = Vec::new();
+        buffers::reserve(&mut commands, self.commands.len());
         for record in self.iter() {
             commands.extend_from_slice(b"ms ");
             commands.extend_from_slice(record.key);

@@ -20,7 +20,7 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     for (at, text) in texts.iter().enumerate() {
         let path = folder.path().join(at.to_string());
         std::fs::write(&path, text)?;
-        inputs.push(memc_core::Input::path(path));
+        inputs.push(Input::path(path));
     }
     let servers = Mutex::new(Servers::start(&[])?);
     let mut options = small_chunks(3000);
@@ -116,7 +116,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
         let mut restarted = Vec::new();
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("file"), sample.text(500))?;
-        let report = loader.load([memc_core::Input::path(folder.path().join("file"))], |event| {
+        let report = loader.load([Input::path(folder.path().join("file"))], |event| {
             if let Event::ServerRestarted { address } = event {
                 restarted.push(address);
             }
@@ -145,7 +145,7 @@ fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> 
     std::fs::write(&path, Sample::new(7).text(10_000))?;
     let load = |expected: &[String]| -> Result<u64> {
         let mut restarted = Vec::new();
-        let report = loader.load([memc_core::Input::path(&path)], |event| {
+        let report = loader.load([Input::path(&path)], |event| {
             if let Event::ServerRestarted { address } = event {
                 restarted.push(address);
             }
