@@ -2,13 +2,44 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Buffers over this size are rare, those of very long lines, and go back to the system.
+pub(crate) const LARGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// glibc has requests of this size served by the system, and gives them back when they are freed, whatever was asked
+/// for before. What is smaller it may keep, tens of MiB for each thread once a large one was freed
+/// (`M_MMAP_THRESHOLD` in mallopt(3)). Pages that are not written to take no memory.
+const MAPPED_BYTES: usize = 33 * 1024 * 1024;
+
+/// Makes room for `bytes` more.
+pub(crate) fn reserve(buffer: &mut Vec<u8>, bytes: usize) {
+    let wanted = buffer.len().saturating_add(bytes);
+    if wanted > buffer.capacity() {
+        let wanted = if wanted > LARGE_BYTES { wanted.max(MAPPED_BYTES) } else { wanted };
+        buffer.reserve_exact(wanted - buffer.len());
+    }
+}
+
+/// The first `length` bytes of a buffer, in memory of their own if it is far larger.
+pub(crate) fn shrink(mut buffer: Vec<u8>, length: usize) -> Vec<u8> {
+    if length < buffer.len() / 2 {
+        return buffer[..length].to_vec();
+    }
+    buffer.truncate(length);
+    buffer
+}
+
+/// The memory that a buffer takes: all of it, but of a large one just what is written to.
+pub(crate) fn resident_bytes(buffer: &Vec<u8>) -> usize {
+    if buffer.capacity() > LARGE_BYTES { buffer.len() } else { buffer.capacity() }
+}
+
 /// A buffer that can be used again.
 pub(crate) trait Reusable: Default {
     /// Forgets the contents, not the memory.
     fn clear(&mut self);
 
-    /// The memory it holds, in bytes.
-    fn capacity(&self) -> usize;
+    /// The memory that it takes, in bytes.
+    fn bytes(&self) -> usize;
 }
 
 /// Spare buffers of one kind. The reader frees some where they and what is in flight take too much memory.
@@ -37,7 +68,7 @@ impl<T: Reusable> BufferPool<T> {
 
     /// Gives a buffer back. One without memory is of no use to who comes next.
     pub(crate) fn give(&self, mut buffer: T) {
-        let bytes = buffer.capacity();
+        let bytes = buffer.bytes();
         if (1..=self.max_bytes).contains(&bytes) {
             buffer.clear();
             let mut state = self.lock();
@@ -57,7 +88,7 @@ impl<T: Reusable> BufferPool<T> {
         while freed < bytes
             && let Some(spare) = { self.lock().pop() }
         {
-            freed += spare.capacity();
+            freed += spare.bytes();
         }
         freed
     }
@@ -71,7 +102,7 @@ impl<T: Reusable> BufferPool<T> {
 impl<T: Reusable> State<T> {
     fn pop(&mut self) -> Option<T> {
         let spare = self.spares.pop()?;
-        self.bytes -= spare.capacity();
+        self.bytes -= spare.bytes();
         Some(spare)
     }
 }
@@ -85,8 +116,8 @@ mod tests {
             Self::clear(self);
         }
 
-        fn capacity(&self) -> usize {
-            Self::capacity(self)
+        fn bytes(&self) -> usize {
+            self.capacity()
         }
     }
 
@@ -98,6 +129,18 @@ mod tests {
         }
         assert_eq!([spares.take().capacity(), spares.take().capacity()], [50, 0]);
     }
+    #[test]
+    fn a_large_buffer_takes_what_is_written_to() {
+        let mut buffer = Vec::new();
+        reserve(&mut buffer, 100);
+        assert_eq!((buffer.capacity(), resident_bytes(&buffer)), (100, 100));
+        reserve(&mut buffer, LARGE_BYTES + 1);
+        assert_eq!((buffer.capacity(), resident_bytes(&buffer)), (MAPPED_BYTES, 0));
+        buffer.push(1);
+        reserve(&mut buffer, MAPPED_BYTES);
+        assert_eq!((buffer.capacity(), resident_bytes(&buffer)), (MAPPED_BYTES + 1, 1));
+    }
+
     #[test]
     fn spare_buffers_are_counted_and_freed() {
         let spares = BufferPool::new(100);

@@ -21,7 +21,7 @@ pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::R
     let mut text = Text::default();
     let mut pieces = Vec::new();
     while let Cut::Piece(piece) = cutter.next_piece(&mut text, |_| true)? {
-        let capacity = text.capacity();
+        let capacity = text.bytes();
         assert!(capacity <= max_line_bytes + 3 * piece_bytes, "{capacity} bytes for a piece");
         pieces.push((piece == Piece::Lines, text.as_bytes().to_vec()));
     }

@@ -72,7 +72,12 @@ impl Rejects {
 
     fn add_one(&mut self, place: &str, line: &[u8]) -> io::Result<()> {
         for part in [place.as_bytes(), b"\t", line, b"\n"] {
-            self.buffer.extend_from_slice(part);
+            if part.len() > BUFFER_BYTES {
+                self.flush()?;
+                self.file.write_all(part)?;
+            } else {
+                self.buffer.extend_from_slice(part);
+            }
         }
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }

@@ -16,23 +16,13 @@
 mod parse;
 mod serialize;
 
-use std::borrow::Cow;
-
-pub use parse::AppsInstalled;
+pub use parse::{AppsInstalled, COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
 /// The crate whose [`Message`](prost::Message) decodes a [`UserApps`].
 pub use prost;
 pub use serialize::{UserApps, serialize};
 
+use crate::buffers::{self, LARGE_BYTES};
 use crate::{Encode, Record, RejectReason};
-
-/// A coordinate is not a decimal float.
-pub const COORDINATES: RejectReason = RejectReason::Other(Cow::Borrowed("coordinates"));
-
-/// The kind of a dropped app id that is an integer, but no `u32`.
-pub const OUT_OF_RANGE: &str = "out_of_range";
-
-/// The kind of a dropped app id that is no integer; it may be empty.
-pub const NOT_AN_INTEGER: &str = "not_an_integer";
 
 /// The encoder of the apps log: [`AppsInstalled`] lines to [`UserApps`] messages, on the
 /// server of their device type.
@@ -78,6 +68,13 @@ impl Encode for AppsEncoder {
         let server = self.device_types.iter().position(|name| name == fields.device_type);
         let server = server.ok_or(RejectReason::NoServer)?;
         serialize::put_key(fields.device_type, fields.device_id, &mut record.key);
+        if fields.app_ids.len() > LARGE_BYTES {
+            // An id takes no more bytes than its text, once a block is done.
+            buffers::reserve(
+                &mut record.value,
+                fields.app_ids.len() + serialize::MAX_APP_LEN * parse::BLOCK_BYTES,
+            );
+        }
         for block in parse::blocks(fields.app_ids) {
             let (kept, dropped) = parse::parse_apps(block, &mut self.apps);
             serialize::put_apps(&self.apps[..kept], &mut record.value);

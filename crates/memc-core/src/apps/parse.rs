@@ -1,10 +1,20 @@
 //! The rules of a line of the apps log: bytes in, an [`AppsInstalled`] or a [`RejectReason`] out, no I/O.
 
+use std::borrow::Cow;
+
 use crate::RejectReason;
-use crate::apps::{COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
+
+/// A coordinate is not a decimal float.
+pub const COORDINATES: RejectReason = RejectReason::Other(Cow::Borrowed("coordinates"));
+
+/// The kind of a dropped app id that is an integer, but no `u32`.
+pub const OUT_OF_RANGE: &str = "out_of_range";
+
+/// The kind of a dropped app id that is no integer; it may be empty.
+pub const NOT_AN_INTEGER: &str = "not_an_integer";
 
 /// The longest app ids field that is parsed at once.
-const BLOCK_BYTES: usize = 64 * 1024;
+pub(super) const BLOCK_BYTES: usize = 64 * 1024;
 
 /// One line of the apps log, borrowed from its bytes and from the caller's reused app ids.
 ///

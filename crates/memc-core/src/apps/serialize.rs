@@ -17,7 +17,7 @@ const LAT_TAG: u8 = 2 << 3 | 1;
 const LON_TAG: u8 = 3 << 3 | 1;
 
 /// A tag and a u32 as varint are six bytes at most.
-const MAX_APP_LEN: usize = 6;
+pub(super) const MAX_APP_LEN: usize = 6;
 const COORDINATES_LEN: usize = 18;
 
 /// Writes the key `type:id` and the value, a [`UserApps`] message, of one record; both buffers are

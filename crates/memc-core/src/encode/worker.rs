@@ -1,6 +1,6 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
-use crate::buffers::{BufferPool, Reusable};
+use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::encode::record::Record;
 use crate::order::budget::CHUNK_BYTES;
 use crate::order::ledger::Ledger;
@@ -11,6 +11,9 @@ use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::route::{self, Routes};
 use crate::wire::batch::Batch;
 use crate::{Encode, Error};
+
+/// The most that a command takes beside its value, about, with that of the end of a batch.
+const MAX_COMMAND_BYTES: usize = 2 * route::MAX_KEY_BYTES;
 
 /// A record's buffer that has grown over this for an odd line is not kept.
 const MAX_KEPT_VALUE_BYTES: usize = 1024 * 1024;
@@ -67,7 +70,7 @@ impl<'a, E: Encode> Worker<'a, E> {
         } else {
             shared.texts.give(text);
         }
-        let batches: usize = self.batches.iter().map(Batch::capacity).sum();
+        let batches: usize = self.batches.iter().map(expected_bytes).sum();
         share.set(CHUNK_BYTES + batches + tally.kept_bytes());
         for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
             batch.close();
@@ -81,7 +84,7 @@ impl<'a, E: Encode> Worker<'a, E> {
     /// with room for that, a batch does not grow to twice its size.
     fn take_batches(&mut self, text_bytes: usize) {
         let Shared { queues, batches, .. } = *self.shared;
-        let expected_bytes = text_bytes / queues.len().max(1);
+        let expected_bytes = text_bytes.min(LARGE_BYTES) / queues.len();
         self.batches.resize_with(queues.len(), || {
             let mut batch = batches.take();
             batch.reserve(expected_bytes);
@@ -119,12 +122,21 @@ impl<'a, E: Encode> Worker<'a, E> {
             self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
             return Ok(());
         };
+        if record.value.len() > LARGE_BYTES {
+            self.batches[lane].reserve(record.value.len() + MAX_COMMAND_BYTES);
+        }
         self.batches[lane].push(number, &record.key, &record.value);
         if !record.dropped().is_empty() {
             note_dropped(record, number, tally);
         }
         Ok(())
     }
+}
+
+/// What a batch takes until it is acknowledged. A large one is mostly refused, and copied to learn which of its records.
+fn expected_bytes(batch: &Batch) -> usize {
+    let bytes = batch.bytes();
+    if bytes > LARGE_BYTES { 2 * bytes } else { bytes }
 }
 
 /// Adds the parts that were left out of a record.

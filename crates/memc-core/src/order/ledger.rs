@@ -232,7 +232,7 @@ fn add_tally(report: &mut InputReport, mut tally: Tally) -> Option<RejectedLines
         }
     }
     report.counts.merge(tally.counts);
-    (!tally.places.is_empty()).then(|| RejectedLines::new(first_line, &tally.text, tally.places))
+    (!tally.places.is_empty()).then(|| RejectedLines::new(first_line, tally.text, tally.places))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::buffers;
 use crate::report::Counts;
 use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine};
 
@@ -55,6 +56,6 @@ impl Tally {
     /// The bytes of text and places.
     pub(crate) fn kept_bytes(&self) -> usize {
         let places = self.places.values().map(|places| places.capacity() * size_of::<u32>());
-        self.text.capacity() + places.sum::<usize>()
+        buffers::resident_bytes(&self.text) + places.sum::<usize>()
     }
 }

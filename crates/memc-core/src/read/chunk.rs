@@ -1,6 +1,6 @@
 //! Chunks: numbered pieces of the decompressed inputs, each with its share of the memory budget.
 
-use crate::buffers::Reusable;
+use crate::buffers::{self, Reusable};
 use crate::order::budget::Share;
 
 /// A piece of an input, on its way to a worker.
@@ -37,19 +37,16 @@ impl Text {
         &self.bytes[..self.filled]
     }
 
-    /// The text alone, in memory of its own size if the buffer is far larger.
-    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.filled);
-        if self.bytes.capacity() / 2 > self.filled {
-            self.bytes.shrink_to_fit();
-        }
-        self.bytes
+    /// The text alone, without much room behind it.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        buffers::shrink(self.bytes, self.filled)
     }
 
     /// Makes the buffer at least this long.
     pub(crate) fn lengthen(&mut self, bytes: usize) {
-        if self.bytes.len() < bytes {
-            self.bytes.reserve_exact(bytes - self.bytes.len());
+        let length = self.bytes.len();
+        if length < bytes {
+            buffers::reserve(&mut self.bytes, bytes - length);
             self.bytes.resize(bytes, 0);
         }
     }
@@ -60,7 +57,7 @@ impl Reusable for Text {
         self.filled = 0;
     }
 
-    fn capacity(&self) -> usize {
-        self.bytes.capacity()
+    fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 }

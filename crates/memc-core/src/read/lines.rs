@@ -63,7 +63,7 @@ impl<R: Read> Cutter<R> {
             return Ok(Cut::NotYet);
         }
         let mut target = self.piece_bytes.max(self.rest.len() + 1);
-        if target > text.capacity().max(self.piece_bytes) && !has_room(target) {
+        if target > text.bytes().max(self.piece_bytes) && !has_room(target) {
             return Ok(Cut::NotYet);
         }
         text.lengthen(target);
@@ -98,7 +98,7 @@ impl<R: Read> Cutter<R> {
                 Some(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 None => {
                     target = searched.saturating_add(self.piece_bytes);
-                    if target <= text.capacity() || has_room(target) {
+                    if target <= text.bytes() || has_room(target) {
                         text.lengthen(target);
                         continue;
                     }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(text.as_bytes(), [b'x'; KEPT_OF_LONG_LINE]);
         assert_eq!(cutter.next_piece(&mut text, |_| true)?, Cut::Piece(Piece::Lines));
         assert_eq!(text.as_bytes(), b"next\n");
-        assert!(text.capacity() < (1 << 20) + 3 * 4096, "{}", text.capacity());
+        assert!(text.bytes() < (1 << 20) + 3 * 4096, "{}", text.bytes());
         Ok(())
     }
 

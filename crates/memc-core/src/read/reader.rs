@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::buffers::{BufferPool, Reusable};
+use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::order::budget::{Budget, CHUNK_BYTES};
 use crate::order::events::Events;
 use crate::order::ledger::Ledger;
@@ -96,24 +96,25 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
     fn is_stopped(&self) -> bool {
         self.with.stop.is_requested() && !self.current.as_ref().is_some_and(|current| current.is_fed)
     }
-
-    /// Frees spare buffers where they and what is in flight would take more than the budget.
-    fn free_spares(&self, wanted: usize) {
-        let Surroundings { budget, texts, batches, options, .. } = self.with;
-        // What is wanted next is mostly taken from them.
-        let kept = options.max_bytes_in_flight + 2 * wanted;
-        let excess =
-            (budget.used() + wanted + texts.spare_bytes() + batches.spare_bytes()).saturating_sub(kept);
-        let excess = excess.saturating_sub(texts.free(excess));
-        batches.free(excess);
-    }
 }
 
-/// What a chunk may take until its batches are made: its text, and batches of about the same size. The record of a
-/// very long line takes as much once more.
-fn expected_bytes(text_bytes: usize, chunk_bytes: usize) -> usize {
-    let times = if text_bytes > 2 * chunk_bytes { 3 } else { 2 };
-    CHUNK_BYTES + text_bytes.saturating_mul(times)
+impl Surroundings<'_> {
+    /// What a chunk may take until its batches are made: its text, and batches of about the same size. The record of
+    /// a very long line takes as much once more.
+    fn expected_bytes(&self, text_bytes: usize) -> usize {
+        let times = if text_bytes > LARGE_BYTES { 3 } else { 2 };
+        CHUNK_BYTES + text_bytes.saturating_mul(times)
+    }
+
+    /// Frees spare buffers if they, and what is in flight, take more than the budget and two chunks: the next chunks are
+    /// mostly read and encoded into spare buffers. What is in flight with the chunk that is read next counts.
+    fn free_spares(&self) {
+        let Self { budget, texts, batches, options, .. } = self;
+        let allowed = options.max_bytes_in_flight + 2 * self.expected_bytes(options.chunk_bytes);
+        let taken = budget.used() + texts.spare_bytes() + batches.spare_bytes();
+        let excess = taken.saturating_sub(allowed);
+        batches.free(excess.saturating_sub(texts.free(excess)));
+    }
 }
 
 impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
@@ -128,12 +129,16 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             Some(current) => current,
             None => self.open_next()?,
         };
-        let wanted = expected_bytes(options.chunk_bytes, options.chunk_bytes);
-        self.free_spares(wanted);
-        let mut share = budget.reserve(wanted)?;
+        let with = self.with;
+        let mut share = budget.reserve(with.expected_bytes(options.chunk_bytes))?;
+        with.free_spares();
         let mut text = texts.take();
         let piece = loop {
-            let has_room = |bytes| share.grow(expected_bytes(bytes, options.chunk_bytes));
+            let has_room = |text_bytes| {
+                let has_room = share.grow(with.expected_bytes(text_bytes));
+                with.free_spares();
+                has_room
+            };
             match current.cutter.next_piece(&mut text, has_room) {
                 Ok(Cut::Piece(piece)) => break Some(piece),
                 Ok(Cut::End) => break None,
@@ -149,7 +154,7 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
         }
         // The whole buffer counts, of which a small input uses but a little.
         share.set(match piece {
-            Some(_) => expected_bytes(text.capacity(), options.chunk_bytes),
+            Some(_) => with.expected_bytes(text.bytes()),
             None => CHUNK_BYTES,
         });
         let number = ledger.add_chunk(current.bytes_read.load(Ordering::Relaxed), piece.is_none());

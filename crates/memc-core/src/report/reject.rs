@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use crate::buffers;
+
 /// How many rejected lines of each reason, and dropped parts of each kind, an [`InputReport`](crate::InputReport)
 /// quotes.
 pub const QUOTED_REJECTS: usize = 3;
@@ -127,18 +129,26 @@ pub struct RejectedLines {
 
 impl RejectedLines {
     /// Takes the lines at these places out of the text of a chunk.
-    pub(crate) fn new(first_line: u64, chunk: &[u8], mut places: BTreeMap<RejectReason, Vec<u32>>) -> Self {
+    pub(crate) fn new(
+        first_line: u64,
+        mut text: Vec<u8>,
+        mut places: BTreeMap<RejectReason, Vec<u32>>,
+    ) -> Self {
         places.values_mut().for_each(|places| places.sort_unstable());
-        let mut text = Vec::new();
         let mut rest: Vec<_> = places.values().map(|places| &places[..]).collect();
-        for (at, line) in (0..).zip(chunk.split_inclusive(|&byte| byte == b'\n')) {
+        // In place, since a line may be as long as the text.
+        let (mut start, mut kept) = (0, 0);
+        for at in 0.. {
+            let Some(line) = text.get(start..).filter(|rest| !rest.is_empty()) else { break };
+            let end = start + memchr::memchr(b'\n', line).map_or(line.len(), |at| at + 1);
             if let Some(rest) = rest.iter_mut().find(|rest| rest.first() == Some(&at)) {
                 *rest = &rest[1..];
-                text.extend_from_slice(line);
+                text.copy_within(start..end, kept);
+                kept += end - start;
             }
+            start = end;
         }
-        text.shrink_to_fit();
-        Self { first_line, text, places }
+        Self { first_line, text: buffers::shrink(text, kept), places }
     }
 
     /// The lines in the order of the input: the number of each, from 1, why it was rejected, and its bytes without
@@ -159,7 +169,7 @@ impl RejectedLines {
     /// The memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
         let places = self.places.values().map(|places| places.capacity() * size_of::<u32>());
-        self.text.capacity() + places.sum::<usize>()
+        buffers::resident_bytes(&self.text) + places.sum::<usize>()
     }
 }
 
@@ -204,7 +214,7 @@ mod tests {
     fn rejected_lines_come_in_the_order_of_the_input() {
         let places =
             BTreeMap::from([(RejectReason::InvalidKey, vec![4, 1]), (RejectReason::FieldCount, vec![2])]);
-        let lines = RejectedLines::new(11, b"zero\none\n\nthree\nfour\n", places.clone());
+        let lines = RejectedLines::new(11, b"zero\none\n\nthree\nfour\n".to_vec(), places.clone());
         let expected = [
             (12, &RejectReason::InvalidKey, &b"one"[..]),
             (13, &RejectReason::FieldCount, b""),
@@ -212,7 +222,7 @@ mod tests {
         ];
         assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
         assert_eq!(lines.text, b"one\n\nfour\n", "nothing else is kept");
-        let without_end = RejectedLines::new(11, b"zero\none\n\nthree\nfour", places);
+        let without_end = RejectedLines::new(11, b"zero\none\n\nthree\nfour".to_vec(), places);
         assert_eq!(without_end.lines().collect::<Vec<_>>(), expected);
     }
 

@@ -4,7 +4,7 @@ use crate::Address;
 
 /// The longest key, from memcached's
 /// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt), section "Keys".
-const MAX_KEY_BYTES: usize = 250;
+pub(crate) const MAX_KEY_BYTES: usize = 250;
 
 /// Whether memcached takes it as a key, and as nothing but a key.
 pub(crate) fn is_key(key: &[u8]) -> bool {

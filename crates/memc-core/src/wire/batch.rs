@@ -1,6 +1,6 @@
 //! The records of one chunk for one connection, as the bytes that go over the wire.
 
-use crate::buffers::Reusable;
+use crate::buffers::{self, Reusable};
 use crate::wire::meta::{self, Answers};
 
 /// Quiet sets, closed by the no-op: the server answers only refusals and the end. Reused from chunk to chunk.
@@ -38,8 +38,8 @@ impl Reusable for Batch {
         self.ends_input = false;
     }
 
-    fn capacity(&self) -> usize {
-        self.commands.capacity() + self.records.capacity() * size_of::<Place>()
+    fn bytes(&self) -> usize {
+        buffers::resident_bytes(&self.commands) + self.records.capacity() * size_of::<Place>()
     }
 }
 
@@ -54,7 +54,7 @@ impl Batch {
 
     /// Makes room for commands of about this many bytes, so that it need not grow step by step.
     pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.commands.reserve_exact(bytes);
+        buffers::reserve(&mut self.commands, bytes);
     }
 
     /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
@@ -84,7 +84,8 @@ impl Batch {
 
     /// The same sets in the form in which each one is answered.
     pub(crate) fn non_quiet(&self) -> Self {
-        let mut batch = Self { commands: Vec::with_capacity(self.commands.len()), ..Self::default() };
+        let mut batch = Self::default();
+        batch.reserve(self.commands.len());
         for Stored { line, key, value } in self.iter() {
             batch.push_set(line, key, value, Answers::All);
         }
