@@ -85,7 +85,7 @@ fn started(job: &Job<'_>, summary: &mut Summary, logs: &[PathBuf], has_folder: b
 /// What the follower does while no log can be loaded.
 fn waits_for(args: &Args, held: Option<&Held>) -> String {
     match held {
-        Some(held) => format!("waiting for {} to be complete", held.path().display()),
+        Some(held) => format!("waiting for {} to be complete", shown(held.path())),
         None => format!("waiting for files that match '{}'", args.pattern),
     }
 }
