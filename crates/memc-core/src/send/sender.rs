@@ -328,14 +328,16 @@ impl<'a> Sender<'a> {
     fn back_off(&mut self, error: io::Error) {
         let ledger = self.ledger;
         let emit = |event| ledger.emit(event);
+        if self.stop.is_requested() {
+            // It is not tried any longer, so nobody waits for it.
+            self.left.failing.get_or_insert_with(Backoff::new);
+            ledger.abort(Error::Cancelled);
+            return;
+        }
         let failing = self.left.failing.get_or_insert_with(|| {
             self.server.away.begin(&error, &emit);
             Backoff::new()
         });
-        if self.stop.is_requested() {
-            ledger.abort(Error::Cancelled);
-            return;
-        }
         let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
         if failing.elapsed() >= self.options.retry_timeout || hopeless {
             if let Some(failing) = &self.left.failing {
