@@ -16,6 +16,7 @@ mod loading;
 mod locks;
 mod logging;
 mod lost;
+mod memory;
 mod metrics;
 mod names;
 mod options;

@@ -77,6 +77,11 @@ impl Running {
         Ok(Self { command, process, started: Instant::now(), stdout, stderr })
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.process), signal)?)
