@@ -243,7 +243,7 @@ pub(crate) struct Args {
     /// Write a summary of the run, however it ends, to this file as JSON
     ///
     /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
-    /// memc-load at work in the folder writes none.
+    /// memc-load running in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 

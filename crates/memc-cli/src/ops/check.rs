@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
 }
 
 impl Report<'_> {
-    /// A line about one thing: what is to say of it, or what is wrong with it.
+    /// A line about one thing: its state, or what is wrong with it.
     fn line(&mut self, kind: &str, name: impl std::fmt::Display, result: Result<String>) -> Result<()> {
         self.is_sound &= result.is_ok();
         match result {

@@ -150,7 +150,7 @@ fn rounded(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_millis(millis / unit * unit))
 }
 
-/// Logs that a server has forgotten what it held.
+/// Logs that a server has lost what it held.
 pub(crate) fn restarted(address: &str, summary: &Summary) {
     log::warn!(
         server = address;

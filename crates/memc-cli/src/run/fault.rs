@@ -21,12 +21,12 @@ pub(crate) enum Fault {
     Missing(String),
     /// It is empty or ends early, so it may still be written.
     Incomplete(String),
-    /// It is not what a log has to be, and no writing on will make it so.
+    /// It is not what a log has to be, and more bytes at its end would not fix it.
     Broken(String),
 }
 
 impl Fault {
-    /// What `error` says of the log; nothing, if it is about something else.
+    /// The fault of the log that `error` reports; `None` if it is about something else.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Caller { source } if source.is::<Changed>() => Some(Self::Changed),

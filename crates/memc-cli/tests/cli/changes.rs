@@ -20,7 +20,7 @@ fn long_text() -> Vec<u8> {
     (0..1200).flat_map(|id| format!("idfa\t{id}\t1\t2\t{apps}7\n").into_bytes()).collect()
 }
 
-/// A run with these options that has begun to read the first of these files and waits for the server of idfa,
+/// A run with these options that has started to read the first of these files and waits for the server of idfa,
 /// which is dead.
 fn held(files: &[(&str, &[u8])], options: &[&str]) -> Result<(Workdir, Memcached, Running)> {
     let work = Workdir::new()?;

@@ -13,7 +13,7 @@ use crate::report::event::Event;
 use crate::report::reject::{QUOTED_REJECTS, RejectedLines};
 use crate::{Error, ProgressHandle};
 
-/// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
+/// The one place that knows how far the load is. It is locked a few times a chunk, never for a line.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     state: Mutex<State>,

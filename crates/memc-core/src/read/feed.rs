@@ -17,7 +17,7 @@ const MAX_WAITING_PIECES: usize = 2;
 /// How long a wait may overlook that it is to end.
 const END_CHECK: Duration = Duration::from_millis(20);
 
-/// The text of an input, as far as it has come.
+/// The text of an input, as far as it has arrived.
 ///
 /// A read waits. It gives up with [`WouldBlock`](io::ErrorKind::WouldBlock) when `linger` has passed since the first
 /// byte that was read after the last time it gave up, or when the load is over and nothing that was read is left.
@@ -75,7 +75,7 @@ impl<'a> Feed<'a> {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // The thread has left off because this load is over.
+                // The thread has ended because this load is over.
                 Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::WouldBlock.into()),
             }
         }

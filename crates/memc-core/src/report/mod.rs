@@ -152,11 +152,11 @@ impl ServerReport {
 pub struct ServerCheck {
     /// Its address.
     pub address: String,
-    /// What it says of itself, or why it cannot be used.
+    /// What it reports about itself, or why it cannot be used.
     pub result: io::Result<ServerStatus>,
 }
 
-/// What a server says of itself.
+/// What a server reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

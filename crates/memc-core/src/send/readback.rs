@@ -1,4 +1,4 @@
-//! Records that were in flight on a connection that ended: read back, and set again where an old value has come late.
+//! Records that were in flight on a connection that ended: read back, and set again where an old value arrived late.
 //!
 //! Something between us and the server (a proxy that ends TCP, and closes our side first) may still hold sets of a
 //! connection that is gone, and deliver them after newer ones. They can only be of records that were in flight.
@@ -16,7 +16,7 @@ const GROUP_BYTES: usize = 6 * 1024;
 /// A record that is missing although it was set again this often has been evicted.
 const MAX_TRIES: u8 = 2;
 
-/// Reading back takes at most one part in so many of the time, once nothing has come late for a while.
+/// Reading back takes at most one part in `SHARE` of the time, once nothing has arrived late for a while.
 const SHARE: u32 = 10;
 
 /// Something that holds sets for no longer than this between two deliveries is noticed, however short the timeout.
@@ -59,7 +59,7 @@ impl Suspects {
         self.records.is_empty()
     }
 
-    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are let go of.
+    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are dropped.
     pub(crate) fn add<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>, max_bytes: usize) {
         self.generation += 1;
         let generation = self.generation;

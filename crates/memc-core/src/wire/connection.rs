@@ -76,7 +76,7 @@ impl Connection {
         self.stream.ends()
     }
 
-    /// What the server says of itself now; no batch may be under way.
+    /// What the server reports about itself now; no batch may be in progress.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
         let mut reader = StatsReader::default();
         self.stats_lines(|line| reader.line(line))?;
@@ -184,7 +184,7 @@ impl Connection {
         result
     }
 
-    /// Takes a value of so many bytes with its line end; whether it is the expected one.
+    /// Takes a value of this length with its line end; whether it is the expected one.
     fn is_value(&mut self, bytes: usize, expected: &[u8]) -> io::Result<bool> {
         let mut left = bytes;
         let mut same = bytes == expected.len();

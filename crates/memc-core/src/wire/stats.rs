@@ -1,4 +1,4 @@
-//! What a server says of itself: the numbers of `stats` that a load needs, and whether two are of one process.
+//! The numbers of `stats` that a load needs, and whether two are of one process.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub(crate) struct ServerStats {
     cmd_set: Option<u64>,
     total_items: Option<u64>,
     curr_items: Option<u64>,
-    /// Valid items that were removed to make room: `evictions`, and those that had to go when a page of memory was
+    /// Valid items that were evicted: `evictions`, and those that had to go when a page of memory was
     /// moved (`slab_reassign_evictions_nomem`).
     pub(crate) evictions: u64,
     /// `limit_maxbytes`, the option `-m`.
