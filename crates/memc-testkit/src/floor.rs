@@ -10,7 +10,7 @@ use libdeflater::Decompressor;
 use crate::DEVICE_TYPES;
 use crate::model::records;
 
-/// How long a server may take to move any byte.
+/// How long a server may take to take or send a byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A log and the commands that store its records, all ready in memory.

@@ -1,4 +1,4 @@
-//! A TCP proxy that ends both connections and holds what it has read: it goes on delivering when its client is gone.
+//! A TCP proxy that ends both connections and holds what it has read: it keeps delivering when its client is gone.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

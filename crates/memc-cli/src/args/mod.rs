@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Load these files, in the order of their names, instead of those that match the pattern
     ///
     /// So an unquoted pattern works, too. A file that is done, so that only its name with a leading dot is there, is
-    /// passed over. Not with --follow, which needs a pattern.
+    /// skipped. Not with --follow, which needs a pattern.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -151,7 +151,7 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
 
-    /// How long to wait for a server to accept a connection, and to move any byte after that
+    /// How long to wait for a connection, and then for a server to take or send a byte
     #[arg(
         long,
         global = true,
@@ -162,7 +162,7 @@ pub(crate) struct Args {
     )]
     pub(crate) timeout: Duration,
 
-    /// How long to go on trying a server that does not acknowledge anything
+    /// How long to retry a server that does not acknowledge anything
     #[arg(
         long,
         value_name = "DURATION",
@@ -172,7 +172,9 @@ pub(crate) struct Args {
     )]
     pub(crate) retry_for: Duration,
 
-    /// Threads that parse and serialize [default: cores less one, which inflates]
+    /// Threads that parse and serialize [default: cores less one]
+    ///
+    /// One more thread reads and decompresses.
     #[arg(
         long,
         value_name = "N",
@@ -181,7 +183,7 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
+    /// Has no effect any more; scripts may still use it, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",

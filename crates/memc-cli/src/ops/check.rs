@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
                 report.line("file", shown(path), file(path))?;
             }
             for path in &found.others {
-                report.out.line(format_args!("ok   file {}: not a regular file: left alone", shown(path)))?;
+                report.out.line(format_args!("ok   file {}: not a regular file: skipped", shown(path)))?;
             }
             if found.logs.is_empty() {
                 report.out.line(format_args!("ok   {}", source.nothing()))?;

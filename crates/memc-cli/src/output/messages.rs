@@ -13,7 +13,7 @@ use crate::inputs::name::shown;
 use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
 
-/// A list of files names at most this many; who follows a folder for months has done more of them.
+/// A list of files names at most this many; a follower of months has done more of them.
 const MAX_NAMES: usize = 100;
 
 /// Logs that `--inflate-threads` was given, which an older version acted on.
@@ -32,7 +32,7 @@ pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
     }
 }
 
-/// A record on a server as one line of text; an error if its value is none that a load stores, with escapes then.
+/// A record on a server as one line of text; an error, with escapes, if no load stores such a value.
 pub(crate) fn record_line(server: &Address, key: &[u8], value: &[u8]) -> Result<String, String> {
     let key = key.escape_ascii();
     match UserApps::decode(value).ok().filter(|apps| apps.encode_to_vec() == value) {
@@ -74,7 +74,7 @@ pub(crate) fn replaced(older: &Path) {
     log::warn!(file:% = older; "{older}: existed already and was replaced");
 }
 
-/// Logs that a log was not what was read when its turn came to be marked as done.
+/// Logs that a file is no longer what was read, so it cannot be marked as done.
 pub(crate) fn changed(log: &Path) {
     let log = shown(log);
     log::warn!(file:% = log; "{log}: has changed while it was loaded: it is loaded again");
@@ -133,7 +133,7 @@ pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
     log::warn!(server = address; "{server}: back after {}", rounded(away_for));
 }
 
-/// Logs what was done about records of which nobody knows when they reach the server.
+/// Logs that records in flight on a broken connection were read back and set again.
 pub(crate) fn read_back(routes: &[Route], address: &str, in_flight: u64, read_back: u64, set_again: u64) {
     let server = servers::named(routes, address);
     log::warn!(
@@ -267,11 +267,11 @@ pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
     }
 }
 
-/// Logs what matches and can be no log.
+/// Logs what matches but cannot be a log.
 pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
     for path in paths {
         let path = shown(path);
-        log::warn!(file:% = path; "{path}: not a regular file, so not a log: left alone");
+        log::warn!(file:% = path; "{path}: not a regular file, so not a log: skipped");
     }
 }
 
@@ -297,7 +297,7 @@ pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
     log::warn!(file:% = log; "{log}: not complete for {time}; {later} later files wait");
 }
 
-/// Logs that a log can only be loaded out of order.
+/// Logs that a file can only be loaded out of order.
 pub(crate) fn late(log: &Path, last: &Path) {
     let (log, last) = (shown(log), shown(last));
     log::warn!(file:% = log; "{log}: came after {last} was done: where both have a key, the older record stays");

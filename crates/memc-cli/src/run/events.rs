@@ -96,7 +96,7 @@ impl Events<'_> {
         Ok(())
     }
 
-    /// Shows that a server is waited for, or no longer; the metrics are written for the sake of those who watch them
+    /// Shows that a server is waited for, or no longer; the metrics are written for those who watch them
     /// meanwhile.
     fn server_is_away(&mut self, address: &str, is_away: bool) {
         self.shown.server(&servers::named(&self.args.routes, address), is_away);

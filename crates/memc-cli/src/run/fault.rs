@@ -15,13 +15,13 @@ const KEEP_NAMES: &str = "it and all later files keep their names";
 /// What is wrong with the log that a load stopped at.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It was not, or no longer, what was read when its turn came to be marked as done.
+    /// It is no longer what was read, so it cannot be marked as done.
     Changed,
     /// It is not there, in the system's words.
     Missing(String),
     /// It is empty or ends early, so it may still be written.
     Incomplete(String),
-    /// It is not what a log has to be, and more bytes at its end would not fix it.
+    /// It is not a log, and more bytes at its end would not fix it.
     Broken(String),
 }
 

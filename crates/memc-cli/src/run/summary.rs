@@ -14,7 +14,7 @@ use crate::run::totals::{Round, Totals};
 /// report or the metrics could not be written.
 pub(crate) const NOT_ALL_WELL: u8 = 3;
 
-/// At most this many files of earlier rounds are kept by name, for somebody may have to load them again; a follower
+/// At most this many files of earlier rounds are kept by name, since they may have to be loaded again; a follower
 /// runs for months.
 const MAX_EARLIER: usize = 1000;
 

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::run::Running;
 use crate::workdir::{Workdir, model, same};
 
-/// A plain text of 48 MB in lines of a few dozen kB: more than the 32 MiB that the loader reads ahead of its
+/// A plain text of 48 MB in lines of a few dozen kB: more than the 40 MiB that the loader reads ahead of its
 /// servers.
 fn long_text() -> Vec<u8> {
     let apps = "123456789,".repeat(4000);

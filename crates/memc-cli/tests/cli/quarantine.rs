@@ -1,4 +1,4 @@
-//! `--on-broken quarantine=FOLDER`: broken files are set aside, and the others loaded.
+//! `--on-broken quarantine=FOLDER`: broken files are moved away, and the others loaded.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -100,9 +100,11 @@ impl<E: Encode> Loader<E> {
     /// When a connection breaks, nothing newer is sent before it has ended. Where a proxy stands between loader and
     /// server, which may deliver late what was in flight, those records are read back before the end of their input is
     /// reported, and set again if they are stale ([`Event::RecordsReadBack`]). What the proxy delivers later than
-    /// [`Options::io_timeout`], and a second, after the last sign of it is not noticed. What a process that has ended
-    /// left unread in a server is waited for if it ran on this host and the server shows it (`stats conns`): not if it
-    /// ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has closed its connections.
+    /// [`Options::io_timeout`] (or a second, if that is longer) after the last sign of it is not noticed.
+    ///
+    /// What a process that has ended left unread in a server is waited for if it ran on this host and the server shows
+    /// it (`stats conns`): not if it ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has
+    /// closed its connections.
     ///
     /// Each server is asked at the end whether it still is the process that it was. What happens to it after its answer,
     /// within some 250 ms before this returns, is not noticed.

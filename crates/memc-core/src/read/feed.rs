@@ -1,4 +1,4 @@
-//! An input that may come slowly: read and decompressed on a thread of its own, so that a wait for it can end.
+//! An input that may be slow: read and decompressed on a thread of its own, so that a wait for it can end.
 
 use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -113,7 +113,7 @@ enum End {
     Unwanted,
 }
 
-/// Sends what is read to the end of the text, or until nobody wants it.
+/// Sends what is read to the end of the text, or until the load is over.
 fn feed<R: Read>(
     open: impl FnOnce() -> io::Result<R>,
     sender: &SyncSender<io::Result<Vec<u8>>>,

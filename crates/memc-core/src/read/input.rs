@@ -57,7 +57,7 @@ enum Origin {
 /// An input that was opened.
 pub(crate) struct Opened {
     pub(crate) source: Source,
-    /// Whether a read of it may wait for somebody else.
+    /// Whether a read of it may block.
     pub(crate) may_block: bool,
     pub(crate) gzip_only: bool,
 }

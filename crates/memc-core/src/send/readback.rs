@@ -1,6 +1,6 @@
 //! Records that were in flight on a connection that ended: read back, and set again where an old value arrived late.
 //!
-//! Something between us and the server (a proxy that ends TCP, and closes our side first) may still hold sets of a
+//! A proxy in between (one that ends TCP, and closes our side first) may still hold sets of a
 //! connection that is gone, and deliver them after newer ones. They can only be of records that were in flight.
 
 use std::collections::HashMap;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_oldest_are_let_go_of() {
+    fn of_too_many_the_oldest_are_dropped() {
         let mut suspects = Suspects::default();
         let one = "a".len() + size_of::<Suspect>() + "value".len();
         suspects.add([batch(&["a", "b"])].iter(), 3 * one);

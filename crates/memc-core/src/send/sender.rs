@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
         Ok(Step::Done)
     }
 
-    /// Where nothing stands between us and the server, it says itself that the old connections are gone.
+    /// Without a proxy in between, the server itself shows that the old connections are gone.
     fn prove_end(&mut self, connection: &mut Connection) -> io::Result<()> {
         let peers = match connection.peers() {
             Ok(peers) => peers,

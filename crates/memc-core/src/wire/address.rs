@@ -39,7 +39,7 @@ pub struct Address {
     credentials: Option<Credentials>,
 }
 
-/// Who we are to a server that asks.
+/// The user and password for a server that asks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Credentials {
     pub(crate) user: String,
@@ -136,7 +136,7 @@ impl Address {
         self.credentials.as_ref().map(|it| (it.user.as_str(), it.password.as_str()))
     }
 
-    /// Who to be to the server, if it asks.
+    /// The user and password, if the server asks.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }

@@ -39,7 +39,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, says who we are if that is asked, learns which process is there, and makes sure that it speaks
+    /// Connects, logs in if asked to, identifies the process, and makes sure that it speaks
     /// the meta protocol.
     pub(crate) fn open(address: &Address, patience: &Patience) -> io::Result<Self> {
         let mut connection = Self {
@@ -107,7 +107,7 @@ impl Connection {
         Ok(reader.finish())
     }
 
-    /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.
+    /// Logs in, in the way of the protocol page's "Authentication": a set whose key does not matter.
     fn authenticate(&mut self, credentials: &Credentials) -> io::Result<()> {
         let text = format!("{} {}", credentials.user, credentials.password);
         let command = format!("set auth 0 0 {}\r\n{text}\r\n", text.len());
@@ -160,7 +160,7 @@ impl Connection {
     }
 
     /// Reads these keys back, and calls `different` for each whose value is another one than is given with it: with
-    /// its place and whether there is a value at all. No batch may be under way, and the commands must fit into
+    /// its place and whether there is a value at all. No batch may be in progress, and the commands must fit into
     /// the buffers of a socket: some hundred keys.
     pub(crate) fn compare(
         &mut self,

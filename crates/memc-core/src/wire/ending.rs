@@ -11,12 +11,12 @@ use crate::wire::stream::Stream;
 /// A peer that keeps sending for longer than this after our FIN is no memcached.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where the end of a connection stands.
+/// The state of a connection that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The other side may still be reading.
     Open,
-    /// The other side has closed, reset it, or gone on talking without end.
+    /// The other side has closed, reset it, or kept sending without end.
     Closed,
 }
 

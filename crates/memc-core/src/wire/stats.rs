@@ -37,7 +37,7 @@ pub(crate) struct StatsReader {
 }
 
 impl StatsReader {
-    /// Takes a line `STAT name value`; one that has no name is an error, and one of a number that is none.
+    /// Takes a line `STAT name value`; one without a name is an error, and so is a number that does not parse.
     pub(crate) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         let text = String::from_utf8_lossy(line);
         let mut words = text.split_ascii_whitespace();

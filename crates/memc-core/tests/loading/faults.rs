@@ -113,7 +113,7 @@ impl Setup {
 
     /// What goes through the proxy without faults.
     fn load_undisturbed(&mut self) -> Result<Bytes> {
-        // What a server says of itself has as many bytes as later only when it has been in use.
+        // The answer to `stats` has as many bytes as later only when it has been in use.
         let outcomes = [self.load(&[])?, self.load(&[])?, self.load(&[])?];
         for outcome in &outcomes {
             assert_eq!((outcome.retries(), outcome.connections), (0, 1));
