@@ -117,14 +117,14 @@ fn rejects(file: &InputReport) {
 pub(crate) fn away(routes: &[Route], address: &str, reason: &str, retry_timeout: Duration) {
     let server = servers::named(routes, address);
     let retry_timeout = humantime::format_duration(retry_timeout);
-    log::warn!(server = address; "{server}: away: {reason}; it is tried for {retry_timeout}, then the run stops");
+    log::warn!(server = address; "{server}: away: {reason}; retrying for {retry_timeout}, then the run stops");
 }
 
 /// Logs that a server is still away.
 pub(crate) fn still_away(routes: &[Route], address: &str, away_for: Duration, retry_timeout: Duration) {
     let server = servers::named(routes, address);
     let (away_for, left) = (rounded(away_for), rounded(retry_timeout.saturating_sub(away_for)));
-    log::warn!(server = address; "{server}: still away after {away_for}; it is tried for another {left}");
+    log::warn!(server = address; "{server}: still away after {away_for}; retrying for another {left}");
 }
 
 /// Logs that a server is back.
@@ -262,7 +262,7 @@ pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
-            "Stopped early: {left} files keep their names. Remove the cause that the next line names, then run again"
+            "Stopped early: {left} files keep their names. Fix what the next line names, then run again"
         );
     }
 }

@@ -151,10 +151,7 @@ impl Connection {
                 return Err(unexpected(&line));
             }
             if started.elapsed() > self.patience.io_timeout.saturating_mul(MAX_ANSWER_TIMEOUTS) {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the server's answer does not come to its end",
-                ));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server's answer does not end"));
             }
         }
     }

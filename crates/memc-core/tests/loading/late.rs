@@ -140,7 +140,7 @@ fn load_behind_a_relay(seed: u64) -> Result<Option<String>> {
     let report = result.map_err(|stopped| format!("{case}: {stopped}: {:?}", stopped.source()))?;
     if !relay.wait_until_delivered(Duration::from_secs(60)) && relay.connections() > 1 {
         // The connections of the loader are still open to the relay; only those that are gone count.
-        wrong.push("the relay does not come to its end".to_owned());
+        wrong.push("the relay does not end".to_owned());
     }
     let stale = stale(&history, &server.contents()?, 2);
     if stale > 0 {
