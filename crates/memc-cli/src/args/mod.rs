@@ -86,7 +86,7 @@ pub(crate) struct Args {
     /// What to do with a broken file: stop there, or quarantine=FOLDER
     ///
     /// quarantine=FOLDER moves a file that is no gzip, or broken, or (without --follow) not complete, into FOLDER,
-    /// with its reason in FILE.reason beside it, and goes on with the next file; the exit code is 3. FOLDER must be
+    /// with its reason in FILE.reason beside it, and continues with the next file; the exit code is 3. FOLDER must be
     /// there, on the same file system as the files. This gives up the chronological order for the file: what is stored
     /// of it by then stays, and where it is repaired and loaded later, its records overwrite newer ones. A dry run
     /// stops.
