@@ -17,6 +17,8 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
+    /// The part of it for which there is no memory yet.
+    promised: usize,
     closed: bool,
 }
 
@@ -35,12 +37,17 @@ impl Budget {
     /// Takes `bytes` that are in flight already, without waiting: what comes later waits for them.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Share {
         self.lock().used += bytes;
-        Share { budget: Arc::clone(self), bytes }
+        Share { budget: Arc::clone(self), bytes, promised: 0 }
     }
 
     /// Bytes in flight.
     pub(crate) fn used(&self) -> usize {
         self.lock().used
+    }
+
+    /// The part of the bytes in flight for which there is no memory yet.
+    pub(crate) fn promised(&self) -> usize {
+        self.lock().promised
     }
 
     /// Ends every wait for room, since the load stops.
@@ -60,12 +67,20 @@ impl Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
+    promised: usize,
 }
 
 impl Share {
-    /// Makes it `bytes` large, without waiting.
+    /// Makes it `bytes` large, without waiting; for all of them there is memory.
     pub(crate) fn set(&mut self, bytes: usize) {
+        self.set_with(bytes, 0);
+    }
+
+    /// Makes it `bytes` large, without waiting; for those that are `promised` there is no memory yet.
+    pub(crate) fn set_with(&mut self, bytes: usize, promised: usize) {
         let mut state = self.budget.lock();
+        state.promised = state.promised - self.promised + promised;
+        self.promised = promised;
         state.used = state.used - self.bytes + bytes;
         if bytes < self.bytes {
             self.budget.room.notify_all();
@@ -120,6 +135,19 @@ mod tests {
         assert_eq!(budget.used(), 1007);
         drop((large, taken));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_promised_is_a_part_of_a_share() {
+        let budget = Budget::new(100);
+        let mut share = budget.take(10);
+        share.set_with(30, 20);
+        assert_eq!((budget.used(), budget.promised()), (30, 20));
+        share.set(25);
+        assert_eq!((budget.used(), budget.promised()), (25, 0));
+        share.set_with(30, 20);
+        drop(share);
+        assert_eq!((budget.used(), budget.promised()), (0, 0));
     }
 
     #[test]

@@ -111,7 +111,9 @@ impl Surroundings<'_> {
     fn free_spares(&self) {
         let Self { budget, texts, batches, options, .. } = self;
         let allowed = options.max_bytes_in_flight + 2 * self.expected_bytes(options.chunk_bytes);
-        let taken = budget.used() + texts.spare_bytes() + batches.spare_bytes();
+        // Batches that are still to be made take spare buffers: these count once.
+        let batches_spare = batches.spare_bytes().saturating_sub(budget.promised());
+        let taken = budget.used() + texts.spare_bytes() + batches_spare;
         let excess = taken.saturating_sub(allowed);
         batches.free(excess.saturating_sub(texts.free(excess)));
     }
@@ -153,10 +155,13 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             texts.give(std::mem::take(&mut text));
         }
         // The whole buffer counts, of which a small input uses but a little.
-        share.set(match piece {
-            Some(_) => with.expected_bytes(text.bytes()),
-            None => CHUNK_BYTES,
-        });
+        match piece {
+            Some(_) => {
+                let bytes = with.expected_bytes(text.bytes());
+                share.set_with(bytes, bytes - CHUNK_BYTES - text.bytes());
+            }
+            None => share.set(CHUNK_BYTES),
+        }
         let number = ledger.add_chunk(current.bytes_read.load(Ordering::Relaxed), piece.is_none());
         if piece.is_some() {
             self.current = Some(current);
