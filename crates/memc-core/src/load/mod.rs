@@ -122,7 +122,7 @@ impl<E: Encode> Loader<E> {
     ///
     /// # Panics
     ///
-    /// With the panic of the encoder, or of `on_event`.
+    /// A panic of the encoder, or of `on_event`, is passed on.
     pub fn load(
         &self,
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
@@ -170,7 +170,7 @@ impl<E: Encode> Loader<E> {
         result
     }
 
-    /// Asks all servers at the same time what became of them, and again if one of them had to be waited for: so the
+    /// Asks all servers at the same time whether they still run, and again if it had to wait for one of them: so the
     /// last answers of all of them are of the same moment, right before the end.
     fn final_check(
         &self,

@@ -62,7 +62,7 @@ impl Events {
         self.ready.notify_all();
     }
 
-    /// The caller wants no more events: none is kept from now on.
+    /// The caller takes no more events: none is kept from now on.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         state.closed = true;

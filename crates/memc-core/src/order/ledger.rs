@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(report.counts.rejected[&RejectReason::InvalidKey], 4);
     }
 
-    /// A follower went on waiting for a cut file, though the one before it could not be finished.
+    /// A follower kept waiting for a cut file, though the one before it could not be finished.
     #[test]
     fn why_nothing_is_finished_explains_more_than_why_nothing_is_read() {
         let stopped = |errors: [Error; 2]| {

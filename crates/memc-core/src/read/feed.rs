@@ -51,7 +51,7 @@ impl<'a> Feed<'a> {
             let end =
                 catch_unwind(AssertUnwindSafe(|| feed(open, &sender, &of_thread))).unwrap_or_else(panicked);
             if !matches!(end, Ok(End::Unwanted)) {
-                // Nobody may want to know any more.
+                // The receiver may be gone.
                 let _ = sender.send(end.map(|_| Vec::new()));
             }
         })?;

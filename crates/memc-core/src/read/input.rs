@@ -183,7 +183,7 @@ enum Format {
 }
 
 impl Plain {
-    /// Reads so much of the source as tells whether it is gzip, and adds what is read to `bytes_read`.
+    /// Reads enough of the source to tell whether it is gzip, and adds what is read to `bytes_read`.
     pub(crate) fn new(source: Source, gzip_only: bool, bytes_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let mut source = Counted { source, bytes_read: Arc::clone(bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());

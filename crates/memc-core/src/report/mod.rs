@@ -221,7 +221,7 @@ impl RunReport {
     }
 }
 
-/// A run that stopped early: why, and how far it came.
+/// A run that stopped early: why, and what it had done by then.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadError {

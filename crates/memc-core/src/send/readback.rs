@@ -79,7 +79,7 @@ impl Suspects {
         }
     }
 
-    /// That connection has ended, as far as we see. What it has left on the way may take as long as `io_timeout`, and
+    /// That connection has ended, as far as we see. What is still in transit may take as long as `io_timeout`, and
     /// at least a second.
     pub(crate) fn connection_ended(&mut self, io_timeout: Duration) {
         let now = Instant::now();
@@ -87,7 +87,7 @@ impl Suspects {
         self.settled_at = self.settled_at.max(now.checked_add(io_timeout.max(MIN_SETTLE)));
     }
 
-    /// Nothing can have been left on the way.
+    /// Nothing can be in transit any more.
     pub(crate) fn clear(&mut self) {
         *self = Self { counts: self.counts, generation: self.generation, ..Self::default() };
     }

@@ -274,7 +274,7 @@ impl<'a> Sender<'a> {
             if self.connect()? == Step::Aborted {
                 return Ok(Step::Aborted);
             }
-            // The connection may be a new one, to which nothing was left on the way.
+            // The connection may be a new one, with nothing in transit.
             let is_right =
                 self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
             if is_right && self.left.suspects.is_settled() {

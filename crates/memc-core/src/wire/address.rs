@@ -92,7 +92,7 @@ fn at_least_something(timeout: Duration) -> Duration {
     timeout.max(Duration::from_millis(1))
 }
 
-/// As [`UnixStream::connect`], which waits for ever for a server whose queue of connections is full.
+/// As [`UnixStream::connect`], which waits forever for a server whose queue of connections is full.
 fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(path)?;
     let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;

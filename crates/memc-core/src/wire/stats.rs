@@ -112,7 +112,7 @@ impl ServerStats {
     }
 }
 
-/// Of `seconds.fraction` with six digits behind the point.
+/// Of `seconds.fraction` with six digits after the point.
 fn microseconds(text: &str) -> Option<u64> {
     let (seconds, fraction) = text.split_once('.')?;
     if fraction.len() != 6 {
