@@ -21,9 +21,10 @@ use crate::inputs::lock::FolderLocks;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
-use crate::run::{self_test, signals};
+use crate::run::{panics, self_test, signals};
 
 fn main() -> ExitCode {
+    panics::set_hook();
     let args = Args::from_command_line();
     if let Some(printed) = manual::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -1,7 +1,8 @@
-//! One run: the load of what is there, the events of it, its summary, and the signals that stop it.
+//! One run: the load of what is there, the events of it, its summary, the signals that stop it, and which panics are shown.
 
 pub(crate) mod events;
 pub(crate) mod job;
+pub(crate) mod panics;
 pub(crate) mod self_test;
 pub(crate) mod signals;
 pub(crate) mod summary;

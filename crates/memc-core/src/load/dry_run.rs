@@ -35,14 +35,18 @@ pub(crate) fn show(lanes: &[Lane<'_>], on_record: &mut impl FnMut(DryRecord<'_>)
 fn show_in_order(batches: &[Batch], on_record: &mut impl FnMut(DryRecord<'_>)) {
     let mut records: Vec<_> = batches.iter().map(Batch::iter).collect();
     let mut next: Vec<_> = records.iter_mut().map(Iterator::next).collect();
-    while let Some((server, Stored { key, value, .. })) = first(&next) {
+    let line = |record: &Option<Stored<'_>>| record.map_or(u64::MAX, |record| record.line.into());
+    let mut lines: Vec<u64> = next.iter().map(line).collect();
+    loop {
+        let (mut server, mut lowest) = (0, u64::MAX);
+        for (index, line) in lines.iter().enumerate() {
+            if *line < lowest {
+                (server, lowest) = (index, *line);
+            }
+        }
+        let Some(Stored { key, value, .. }) = next[server] else { return };
         on_record(DryRecord { server, key, value });
         next[server] = records[server].next();
+        lines[server] = line(&next[server]);
     }
-}
-
-/// The record of the lowest line, and its server.
-fn first<'a>(next: &[Option<Stored<'a>>]) -> Option<(usize, Stored<'a>)> {
-    let records = next.iter().enumerate().filter_map(|(server, record)| Some((server, (*record)?)));
-    records.min_by_key(|(_, record)| record.line)
 }
