@@ -1,5 +1,5 @@
-//! What `scripts/instructions` runs and counts: a dry run of the same sample lines, so many times, with one
-//! worker.
+//! What `scripts/instructions` runs and counts: dry runs of the same sample lines, as many as its argument says, with
+//! one worker.
 //!
 //! A record goes the whole way to its connection: cut, parse, serialize, key check, batch, turn. Then the
 //! dry run reads it back out of its batch, which a load does not do. Nothing is inflated and nothing is

@@ -1,8 +1,8 @@
 //! The whole load of a gzip file into four real memcached, at 1, 2 and 4 threads (the reader has a further
-//! one of its own): records and bytes of plain text a second. The file is in the page cache.
+//! one of its own): records and decompressed bytes a second. The file is in the page cache.
 //!
 //! The servers run on the same cores and take a good part of the time. After the first round their keys are
-//! overwritten. Each round connects anew, as a run of memc-load does.
+//! overwritten. Each round makes new connections, as a run of memc-load does.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use memc_core::apps::AppsEncoder;
@@ -17,7 +17,8 @@ fn load(criterion: &mut Criterion) {
     let file = folder.path().join("20170929000000.tsv.gz");
     std::fs::write(&file, gzip(&text).expect("gzip")).expect("a file");
     let servers = DEVICE_TYPES.map(|_| Memcached::start(&["-m", "256"]).expect("memcached"));
-    let addresses: Vec<_> = servers.iter().map(|server| server.address().parse().expect("its address")).collect();
+    let addresses: Vec<_> =
+        servers.iter().map(|server| server.address().parse().expect("its address")).collect();
 
     let mut group = criterion.benchmark_group("load");
     group.sampling_mode(SamplingMode::Flat);

@@ -11,8 +11,8 @@ fn main() {
     println!("cargo:rerun-if-changed={ARCHIVED}");
     let version = env!("CARGO_PKG_VERSION");
     match archived_commit().or_else(checked_out_commit) {
-        Some(commit) => println!("cargo:rustc-env=MEMC_LOAD_VERSION={version} ({commit})"),
-        None => println!("cargo:rustc-env=MEMC_LOAD_VERSION={version}"),
+        Some(commit) => println!("cargo:rustc-env=VERSION_AND_COMMIT={version} ({commit})"),
+        None => println!("cargo:rustc-env=VERSION_AND_COMMIT={version}"),
     }
 }
 

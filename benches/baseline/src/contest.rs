@@ -18,13 +18,13 @@ const OLD_WAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/loader.py");
 pub(crate) enum Contestant {
     /// Line by line, with a new client for each record.
     OldWay,
-    /// memc-load, with so many threads.
+    /// memc-load, with this many threads.
     Load(usize),
     /// See [`Floor`](memc_testkit::Floor).
     Floor,
 }
 
-/// What one run of one contestant came to.
+/// The outcome of one run of one contestant.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) contestant: Contestant,
@@ -48,7 +48,7 @@ impl Contest {
         Ok(Self { logs, servers: [start()?, start()?, start()?, start()?] })
     }
 
-    /// Runs everyone so many times, in turns: memc-load with one thread, two, four and so on, up to twice as
+    /// Runs everyone once a round, in turns: memc-load with one thread, two, four and so on, up to twice as
     /// many as there are cores, and with as many as it has by default.
     pub(crate) fn measure(&mut self, setting: &Setting) -> Result<Vec<Run>> {
         let &Setting { cores, default_threads, rounds, .. } = setting;

@@ -31,7 +31,7 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Makes the logs of a file, which is left alone, or of so many sample records.
+    /// Makes the logs of a file, which stays as it is, or of a number of sample records.
     pub(crate) fn prepare(source: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let path = |name| -> Result<PathBuf> {

@@ -27,6 +27,7 @@ mod options;
 mod order;
 mod read;
 mod report;
+mod route;
 mod send;
 mod stop;
 mod wire;

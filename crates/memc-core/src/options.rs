@@ -28,10 +28,6 @@ pub struct Options {
     pub io_timeout: Duration,
     /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
     pub retry_timeout: Duration,
-    /// Threads that inflate a large gzip input; with 1 it is inflated where it is read. Each takes some 10 MiB, of
-    /// text that is packed well up to 30, and makes the input be read ahead by 1 MiB. Default: half of the cores,
-    /// at most 16; 1 with fewer than 16 cores, as several take up to three times the CPU time.
-    pub inflate_threads: usize,
     /// Lines are handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
     pub chunk_bytes: usize,
@@ -56,7 +52,6 @@ impl Default for Options {
             connections: 1,
             io_timeout: Duration::from_secs(5),
             retry_timeout: Duration::from_secs(30),
-            inflate_threads: if cores() >= 16 { (cores() / 2).min(16) } else { 1 },
             chunk_bytes: 2 * 1024 * 1024,
             linger: Duration::from_millis(100),
             max_bytes_in_flight: 40 * 1024 * 1024,
@@ -73,7 +68,6 @@ impl Options {
             ("threads", self.threads == 0),
             ("connections", self.connections == 0),
             ("io_timeout", self.io_timeout.is_zero()),
-            ("inflate_threads", self.inflate_threads == 0),
             ("chunk_bytes", self.chunk_bytes == 0),
             ("max_bytes_in_flight", self.max_bytes_in_flight == 0),
             ("max_line_bytes", self.max_line_bytes == 0),
@@ -96,11 +90,10 @@ mod tests {
     #[test]
     fn an_option_of_0_is_named() {
         type Change = fn(&mut Options);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 6] = [
             ("threads", |it| it.threads = 0),
             ("connections", |it| it.connections = 0),
             ("io_timeout", |it| it.io_timeout = Duration::ZERO),
-            ("inflate_threads", |it| it.inflate_threads = 0),
             ("chunk_bytes", |it| it.chunk_bytes = 0),
             ("max_bytes_in_flight", |it| it.max_bytes_in_flight = 0),
             ("max_line_bytes", |it| it.max_line_bytes = 0),

@@ -1,13 +1,15 @@
 //! How a load is stopped from outside.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Asks a running load, from another thread or a signal handler, to come to an end soon.
 ///
 /// No new chunk is started, those in flight are finished, and the load returns
-/// [`Error::Cancelled`](crate::Error::Cancelled). A server that fails then is not tried again. An input that keeps its
-/// reader waiting is waited for no longer, and the lines that have come are loaded.
+/// [`Error::Cancelled`](crate::Error::Cancelled). A server that fails then is not tried again, and none is waited
+/// for longer than [`Options::io_timeout`](crate::Options::io_timeout). An input that keeps its reader waiting is waited
+/// for no longer, and the lines that have come are loaded.
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
@@ -23,17 +25,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// # Ok::<(), memc_core::AddressError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
+pub struct StopHandle(Arc<Request>);
+
+#[derive(Debug, Default)]
+struct Request {
+    /// All that a signal handler may touch.
+    requested: AtomicBool,
+    /// When a thread of the load first saw it.
+    seen: OnceLock<Instant>,
+}
 
 impl StopHandle {
     /// Asks for it; there is no way back.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.requested.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has been asked for.
     #[must_use]
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.requested.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the load noticed the request; `None` without one.
+    pub(crate) fn requested_for(&self) -> Option<Duration> {
+        self.is_requested().then(|| self.0.seen.get_or_init(Instant::now).elapsed())
     }
 }

@@ -5,18 +5,21 @@
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
 //!   no code with memc-core.
 //! - [`Proxy`]: stands between a loader and a server, and breaks their connections as it is told.
+//! - [`Relay`]: a proxy that holds what it has read, and delivers it at its pace, even when its client is gone.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 
 mod floor;
 mod memcached;
 mod model;
 mod proxy;
+mod relay;
 mod sample;
 
 pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;
 pub use proxy::{Fault, Proxy};
+pub use relay::{Close, Holding, Relay};
 pub use sample::{Sample, gzip};
 
 /// The device types of the log, in the order in which tests give their servers.

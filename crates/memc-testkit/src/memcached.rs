@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
 /// How long a server may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +38,8 @@ pub struct Memcached {
     process: Child,
     address: String,
     options: Vec<String>,
+    /// Keeps the port while the process is dead; a Unix socket has none.
+    _reserved: Option<OwnedFd>,
 }
 
 impl Memcached {
@@ -44,16 +50,14 @@ impl Memcached {
     /// If memcached is not installed or does not come up.
     pub fn start(options: &[&str]) -> io::Result<Self> {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        // Another process may take the port between the look and the start, so look again then.
-        for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            let address = format!("127.0.0.1:{port}");
-            let mut server = Self { process: spawn(&address, &options)?, address, options: options.clone() };
-            if server.wait_until_up()? {
-                return Ok(server);
-            }
+        let (reserved, port) = reserve_port()?;
+        let address = format!("127.0.0.1:{port}");
+        let process = spawn(&address, &options)?;
+        let mut server = Self { process, address, options, _reserved: Some(reserved) };
+        match server.wait_until_up()? {
+            true => Ok(server),
+            false => Err(io::Error::other(format!("memcached does not start with {:?}", server.options))),
         }
-        Err(io::Error::other(format!("memcached does not start with {options:?}")))
     }
 
     /// Starts a server that listens on nothing but the Unix socket `path`.
@@ -63,7 +67,8 @@ impl Memcached {
     /// If memcached is not installed or does not come up.
     pub fn start_unix(path: &Path) -> io::Result<Self> {
         let address = format!("{UNIX}{}", path.display());
-        let mut server = Self { process: spawn(&address, &[])?, address, options: Vec::new() };
+        let mut server =
+            Self { process: spawn(&address, &[])?, address, options: Vec::new(), _reserved: None };
         if server.wait_until_up()? { Ok(server) } else { Err(io::Error::other("memcached does not start")) }
     }
 
@@ -73,7 +78,7 @@ impl Memcached {
         self.address.clone()
     }
 
-    /// Kills the process; the port stays reserved for [`restart`](Self::restart) by nothing but luck.
+    /// Kills the process; the port stays reserved for [`restart`](Self::restart).
     ///
     /// # Errors
     ///
@@ -155,6 +160,17 @@ impl Drop for Memcached {
         // It may be dead already, which is as well.
         let _ = self.kill();
     }
+}
+
+/// A free port that nobody else gets while the socket is open: it is bound and does not listen, so that a process which
+/// reuses addresses, as memcached does, can still bind it, and connecting is refused until then.
+fn reserve_port() -> io::Result<(OwnedFd, u16)> {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    let address = SocketAddrV4::try_from(net::getsockname(&socket)?)?;
+    Ok((socket, address.port()))
 }
 
 fn spawn(address: &str, options: &[String]) -> io::Result<Child> {

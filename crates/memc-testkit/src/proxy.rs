@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks connections as it is told.
+//! A TCP proxy that breaks connections as its plan says.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

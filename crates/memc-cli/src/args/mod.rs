@@ -1,22 +1,28 @@
-//! The command line: the options of the old script, and a few that this loader adds.
+//! The definition of the command line: the options of the old script, those that this loader adds, its commands.
 
-pub(crate) mod manual;
+mod help;
+pub(crate) mod man;
+pub(crate) mod read;
+pub(crate) mod routes;
+mod values;
+pub(crate) mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZero;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use memc_core::Address;
+use log::LevelFilter;
 
-use crate::inputs::find;
+use crate::args::routes::Route;
+pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
+use crate::inputs::name::shown;
+use crate::inputs::source::Source;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -24,9 +30,19 @@ use crate::inputs::find;
 /// done is renamed with a leading dot, in chronological order. Whatever ends a run, the next one goes on
 /// from there.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "memc-load", version = VERSION)]
-#[command(after_help = manual::short_end(), after_long_help = manual::long_end())]
+#[command(name = "memc-load", version = VERSION, disable_help_subcommand = true)]
+#[command(override_usage = help::USAGE, after_help = help::short_end(), after_long_help = help::long_end())]
 pub(crate) struct Args {
+    /// Load these files, in the order of their names, instead of those that match the pattern
+    ///
+    /// So an unquoted pattern works, too. A file that is done, so that only its name with a leading dot is there, is
+    /// passed over. Not with --follow, which needs a pattern.
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Operation>,
+
     /// Log every record instead of sending it, and rename nothing
     #[arg(long)]
     pub(crate) dry: bool,
@@ -42,7 +58,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         default_value = "/data/appsinstalled/*.tsv.gz",
-        value_parser = find::check_pattern,
+        value_parser = values::pattern,
         help_heading = "Files"
     )]
     pub(crate) pattern: String,
@@ -61,17 +77,34 @@ pub(crate) struct Args {
         long,
         value_name = "RATE",
         default_value = "0.01",
-        value_parser = rate,
+        value_parser = values::rate,
         allow_negative_numbers = true,
         help_heading = "Files"
     )]
     pub(crate) max_error_rate: f64,
 
+    /// What to do with a broken file: stop there, or quarantine=FOLDER
+    ///
+    /// quarantine=FOLDER moves a file that is no gzip, or broken, or (without --follow) not complete, into FOLDER,
+    /// with its reason in FILE.reason beside it, and goes on with the next file; the exit code is 3. FOLDER must be
+    /// there, on the same file system as the files. This gives up the chronological order for the file: what is stored
+    /// of it by then stays, and where it is repaired and loaded later, its records overwrite newer ones. A dry run
+    /// stops.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "stop",
+        value_parser = OsStringValueParser::new().try_map(|text| OnBroken::read(&text)),
+        help_heading = "Files"
+    )]
+    pub(crate) on_broken: OnBroken,
+
     /// Server for idfa records
     #[arg(
         long,
         help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
-        long_help = LONG_HELP_ON_SERVERS,
+        long_help = help::LONG_HELP_ON_SERVERS,
+        global = true,
         value_name = "ADDR",
         default_value = "127.0.0.1:33013",
         help_heading = "Servers"
@@ -79,21 +112,39 @@ pub(crate) struct Args {
     idfa: String,
 
     /// Server for gaid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33014", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33014",
+        help_heading = "Servers"
+    )]
     gaid: String,
 
     /// Server for adid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33015", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33015",
+        help_heading = "Servers"
+    )]
     adid: String,
 
     /// Server for dvid records
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:33016", help_heading = "Servers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:33016",
+        help_heading = "Servers"
+    )]
     dvid: String,
 
     /// Server for records of a further device type (may be given more than once)
     ///
     /// The variable `MEMC_LOAD_ROUTE` takes several, with spaces between.
-    #[arg(long, value_name = "TYPE=ADDR", help_heading = "Servers")]
+    #[arg(long, global = true, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
     /// The device types with their servers: the script's four, then the further ones.
@@ -103,9 +154,10 @@ pub(crate) struct Args {
     /// How long to wait for a server to accept a connection, and to move any byte after that
     #[arg(
         long,
+        global = true,
         value_name = "DURATION",
         default_value = "5s",
-        value_parser = duration,
+        value_parser = values::duration,
         help_heading = "Servers"
     )]
     pub(crate) timeout: Duration,
@@ -129,13 +181,13 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 16 on; else 1,
-    /// the reader]
+    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "Speed"
+        env = "MEMC_LOAD_INFLATE_THREADS",
+        hide = true
     )]
     pub(crate) inflate_threads: Option<u16>,
 
@@ -150,8 +202,27 @@ pub(crate) struct Args {
     pub(crate) connections: u32,
 
     /// Append the log to this file [default: standard error]
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    #[arg(short, long, global = true, value_name = "FILE", help_heading = "Output")]
     pub(crate) log: Option<PathBuf>,
+
+    /// Log lines as text, or as JSON objects, one a line
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// Log only warnings and errors; twice: only errors
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Output")]
+    quiet: u8,
+
+    /// Log details too, such as the counts of each server
+    #[arg(short, long, global = true, help_heading = "Output")]
+    verbose: bool,
 
     /// Show how far the run is: auto, if standard error is a terminal, or never
     #[arg(
@@ -169,9 +240,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) rejects: Option<PathBuf>,
 
-    /// Write what the run came to, however it ends, to this file as JSON
+    /// Write a summary of the run, however it ends, to this file as JSON
     ///
-    /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
+    /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
@@ -192,50 +263,81 @@ pub(crate) struct Args {
 }
 
 /// What `--version` says after the name: the version, with the commit and its date as far as known.
-pub(crate) const VERSION: &str = env!("MEMC_LOAD_VERSION");
+pub(crate) const VERSION: &str = env!("VERSION_AND_COMMIT");
 
-/// What `--help` says of the first server.
-const LONG_HELP_ON_SERVERS: &str = "\
-Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
-
-With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
-is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
-
-/// When to show how far the run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ShowProgress {
-    /// If standard error is a terminal.
-    Auto,
-    /// Not at all.
-    Never,
-}
-
-/// A device type with its server.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    pub(crate) device_type: String,
-    pub(crate) server: Address,
+/// What to do instead of a load.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// Check servers, folders and files; load nothing
+    ///
+    /// A line each: every server (its version, uptime, memory and evictions, and about how much of its memory the
+    /// records of the last done file, or of the first one to come, would take if all their keys were new), every
+    /// folder (whether it can be read, written to and locked), every file that a load would take, in its order.
+    /// The exit code is 1 if anything would stop a load; the estimate does not count.
+    Check {
+        /// Check the files that match this pattern [default: that of a load]
+        #[arg(long, value_parser = values::pattern)]
+        pattern: Option<String>,
+        /// Check these files instead
+        #[arg(value_name = "FILE", conflicts_with = "pattern")]
+        files: Vec<PathBuf>,
+    },
+    /// Show records as readers find them, decoded
+    ///
+    /// A key belongs to the server of the longest device type that it starts with, followed by a colon. A value
+    /// that is no record of an apps log is shown with escapes. The exit code is 1 if a record is missing.
+    Get {
+        /// The keys, such as idfa:e7e1a50c0ec2747ca56cd9e1558c0d7c
+        #[arg(value_name = "KEY", required = true)]
+        keys: Vec<OsString>,
+    },
+    /// Read back every key of the files and compare
+    ///
+    /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
+    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
+    /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
+    Verify {
+        /// The files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 impl Args {
-    /// The arguments of this process; on wrong usage, says so and exits with 2.
-    pub(crate) fn from_command_line() -> Self {
-        Self::from_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    /// Where the logs of a load, or of a check of one, come from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        match &self.command {
+            Some(Operation::Check { pattern: Some(pattern), .. }) => Source::Pattern(pattern),
+            Some(Operation::Check { files, .. }) if !files.is_empty() => Source::Files(files),
+            _ if !self.files.is_empty() => Source::Files(&self.files),
+            _ => Source::Pattern(&self.pattern),
+        }
     }
 
-    fn from_words<T: Into<OsString> + Clone>(
-        words: impl IntoIterator<Item = T>,
-    ) -> Result<Self, clap::Error> {
-        let matches = command().try_get_matches_from(words)?;
-        let mut args = Self::from_arg_matches(&matches)?;
-        // To clap a variable that says no would be an option that is given.
-        if args.follow && args.dry {
-            let text = "the argument '--follow' cannot be used with '--dry'";
-            return Err(command().error(ErrorKind::ArgumentConflict, text));
+    /// The pattern of a load that is not given its files one by one.
+    pub(crate) fn pattern(&self) -> Option<&str> {
+        self.files.is_empty().then_some(&self.pattern)
+    }
+
+    /// The least important lines that are logged. A dry run logs its records as details.
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self.quiet {
+            0 if self.verbose || self.dry => LevelFilter::Debug,
+            0 => LevelFilter::Info,
+            1 => LevelFilter::Warn,
+            _ => LevelFilter::Error,
         }
-        args.split_routes(&matches);
-        args.routes = args.read_routes().map_err(|(kind, text)| command().error(kind, text))?;
-        Ok(args)
+    }
+
+    /// The files that the run writes, each with its option.
+    pub(crate) fn output_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let files = [
+            ("--log", &self.log),
+            ("--rejects", &self.rejects),
+            ("--report", &self.report),
+            ("--metrics", &self.metrics),
+        ];
+        files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
     }
 
     /// Threads that parse and serialize.
@@ -243,66 +345,46 @@ impl Args {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
         self.threads.map_or_else(|| (cores() - 1).max(1), usize::from)
     }
-
-    /// An option can be repeated, a variable cannot: it has all further servers in it.
-    fn split_routes(&mut self, matches: &ArgMatches) {
-        if matches.value_source("route") == Some(ValueSource::EnvVariable) {
-            let routes = self.route.iter().flat_map(|routes| routes.split_whitespace());
-            self.route = routes.map(str::to_owned).collect();
-        }
-    }
-
-    /// Addresses are read here and not by clap, whose messages would show a password.
-    fn read_routes(&self) -> Result<Vec<Route>, (ErrorKind, String)> {
-        let four = [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)];
-        let four = four.into_iter().map(|(name, server)| {
-            let problem = |error| format!("invalid value for '--{name} <ADDR>': {error}");
-            let server = server.parse().map_err(problem)?;
-            Ok(Route { device_type: name.to_owned(), server })
-        });
-        let further = self.route.iter().map(|route| {
-            route.parse().map_err(|error| format!("invalid value for '--route <TYPE=ADDR>': {error}"))
-        });
-        let routes: Vec<Route> = four
-            .chain(further)
-            .collect::<Result<_, _>>()
-            .map_err(|text| (ErrorKind::ValueValidation, text))?;
-        let mut names: Vec<_> = routes.iter().map(|route| &route.device_type).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            None => Ok(routes),
-            Some(pair) => {
-                let text = format!("two servers for the device type '{}': one is enough", pair[0]);
-                Err((ErrorKind::ArgumentConflict, text))
-            }
-        }
-    }
 }
 
-/// The definition of the command line: every option can also be given as a variable, `MEMC_LOAD_` and its
-/// name in capitals.
-pub(crate) fn command() -> Command {
-    Args::command().mut_args(|arg| match arg.get_long() {
-        Some(long) if !arg.is_hide_set() => {
-            let variable = format!("MEMC_LOAD_{}", long.to_uppercase().replace('-', "_"));
-            let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
-            // Help must not show what they are set to: it may be a password. A sentence at its end names them.
-            let arg = arg.env(variable).hide_env(true);
-            if is_flag { arg.value_parser(BoolishValueParser::new()) } else { arg }
-        }
+/// The definition without variables.
+fn definition() -> Command {
+    // A flag takes no value, but its variable does.
+    Args::command().mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue if !arg.is_hide_set() => arg.value_parser(BoolishValueParser::new()),
         _ => arg,
     })
 }
 
-/// The options as the first line of the log tells them.
+/// The definition of the command line: every option can also be given as a variable.
+pub(crate) fn command() -> Command {
+    variables::attach(definition())
+}
+
+/// Ends the process as clap does for wrong usage, which `text` explains.
+pub(crate) fn exit_for_wrong_usage(text: String) -> ! {
+    command().error(ErrorKind::ArgumentConflict, text).exit()
+}
+
+/// The options as the first line of the log has them.
 impl fmt::Display for Args {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "pattern={} dry={}", self.pattern, self.dry)?;
+        match self.source() {
+            Source::Pattern(pattern) => write!(out, "pattern={pattern}")?,
+            Source::Files(files) => write!(out, "files={}", files.len())?,
+        }
+        write!(out, " dry={}", self.dry)?;
         if self.follow {
             write!(out, " follow=true")?;
         }
+        if let Some(folder) = self.on_broken.folder() {
+            write!(out, " on-broken=quarantine={}", shown(folder))?;
+        }
         if let Some(log) = &self.log {
-            write!(out, " log={}", log.display())?;
+            write!(out, " log={}", shown(log))?;
+        }
+        if self.log_format == LogFormat::Json {
+            write!(out, " log-format=json")?;
         }
         for route in &self.routes {
             write!(out, " {}={}", route.device_type, route.server)?;
@@ -310,60 +392,17 @@ impl fmt::Display for Args {
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {
             if let Some(path) = path {
-                write!(out, " {name}={}", path.display())?;
+                write!(out, " {name}={}", shown(path))?;
             }
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
-        }
-        if let Some(threads) = self.inflate_threads {
-            write!(out, " inflate-threads={threads}")?;
         }
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =
             (humantime::format_duration(timeout), humantime::format_duration(retry_for));
         write!(out, " connections={} timeout={timeout} retry-for={retry_for}", self.connections)?;
         write!(out, " max-error-rate={}", self.max_error_rate)
-    }
-}
-
-impl Route {
-    /// The option that sets the server.
-    pub(crate) fn option(&self) -> String {
-        match self.device_type.as_str() {
-            name @ ("idfa" | "gaid" | "adid" | "dvid") => format!("--{name}"),
-            name => format!("--route {name}=ADDR"),
-        }
-    }
-}
-
-impl FromStr for Route {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (device_type, server) =
-            text.split_once('=').ok_or("give TYPE=ADDR, such as imei=127.0.0.1:33017")?;
-        // Others can be no part of a key.
-        if device_type.is_empty() || !device_type.bytes().all(|byte| byte > 32 && byte != 127) {
-            return Err("the device type before '=' must be one word".to_owned());
-        }
-        let server = server.parse().map_err(|error| format!("{error}"))?;
-        Ok(Self { device_type: device_type.to_owned(), server })
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if rate >= 0.0 => Ok(rate),
-        _ => Err("it must be a number from 0".to_owned()),
     }
 }
 
@@ -378,68 +417,11 @@ mod tests {
 
     #[test]
     fn every_option_is_a_variable_and_none_shows_its_value() {
-        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set()) {
+        for arg in command().get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
             let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
-            let name = arg.get_id().as_str().to_uppercase();
-            assert_eq!(variable, Some(format!("MEMC_LOAD_{name}")));
+            let name = arg.get_id().as_str();
+            assert_eq!(variable, Some(variables::name(name)));
             assert!(arg.is_hide_env_set(), "{name}");
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_script() -> Result<(), clap::Error> {
-        let args = Args::from_words(["memc-load"])?;
-        assert_eq!(
-            args.to_string(),
-            "pattern=/data/appsinstalled/*.tsv.gz dry=false idfa=127.0.0.1:33013 gaid=127.0.0.1:33014 \
-             adid=127.0.0.1:33015 dvid=127.0.0.1:33016 connections=1 timeout=5s retry-for=30s max-error-rate=0.01"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn a_route_adds_a_device_type() -> Result<(), clap::Error> {
-        let args = Args::from_words(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
-        let routes: Vec<_> =
-            args.routes.iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
-        assert_eq!(routes[0], "idfa=unix:/s");
-        assert_eq!(routes[4], "imei=[::1]:7");
-        let twice = Args::from_words(["memc-load", "--route", "gaid=localhost:7"]);
-        let told = twice.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(told.contains("two servers for the device type 'gaid'"), "{told}");
-        Ok(())
-    }
-
-    #[test]
-    fn wrong_values_are_refused() {
-        for wrong in [
-            ["--idfa", "localhost"],
-            ["--route", "imei"],
-            ["--route", "=localhost:7"],
-            ["--route", "i mei=localhost:7"],
-            ["--threads", "0"],
-            ["--threads", "1025"],
-            ["--inflate-threads", "0"],
-            ["--connections", "0"],
-            ["--timeout", "0s"],
-            ["--timeout", "5 parsecs"],
-            ["--max-error-rate", "-1"],
-            ["--max-error-rate", "nan"],
-        ] {
-            assert!(Args::from_words(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_password_never_shows() {
-        for words in
-            [["--idfa", "ann:secret@h:7"], ["--idfa", "ann:secret@h"], ["--route", "imei=ann:secret@h"]]
-        {
-            let shown = match Args::from_words(["memc-load", words[0], words[1]]) {
-                Ok(args) => args.to_string(),
-                Err(error) => error.to_string(),
-            };
-            assert!(!shown.contains("secret") && shown.contains("@h"), "{shown}");
         }
     }
 }

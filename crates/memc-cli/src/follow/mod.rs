@@ -10,23 +10,26 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use memc_core::StopHandle;
 
-use crate::follow::incomplete::{Held, QUIET, Version};
+use crate::args::Args;
+use crate::follow::incomplete::{Held, QUIET};
 use crate::follow::late::Late;
 use crate::follow::watcher::{Bell, Watcher};
 use crate::inputs::find;
 use crate::inputs::lock;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::name::shown;
+use crate::inputs::source::Source;
+use crate::inputs::version::Version;
 use crate::output::messages;
 use crate::output::replace;
 use crate::run::job::{Job, Outcome};
 use crate::run::summary::Summary;
 
-/// So often all is looked at anew, whatever the watcher says: some file systems tell it nothing.
+/// How often all is looked at again, whatever the watcher says: some file systems report nothing to it.
 const RESCAN: Duration = Duration::from_secs(30);
 
-/// So often a log that is not complete yet is looked at.
+/// How often a log that is not complete yet is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Files that appear so close together are put in order before they are loaded.
@@ -47,21 +50,44 @@ pub(crate) fn follow(
     while !stop.is_requested() {
         // What rang until now is seen by the look that follows.
         while rung.try_recv().is_ok() {}
+        job.reopen_rejects();
         let logs = lookout.logs()?;
-        summary.owns_folders = true;
-        late.tell(&logs);
+        if !summary.owns_folders {
+            started(job, summary, &logs, lookout.has_folder);
+        }
+        late.log(&logs);
         held = logs.first().map(|log| known_of(log, held));
         let complete = complete_logs(&logs, held.as_ref())?;
         if complete.is_empty() {
             if let Some(held) = &mut held {
-                held.tell(logs.len() - 1, Instant::now());
+                held.log(logs.len() - 1, Instant::now());
             }
-            wait(stop, rung, held.as_ref());
+            job.service.status(waits_for(job.args, held.as_ref()));
+            wait(job, rung, held.as_ref());
         } else {
-            held = round(job, summary, &mut late, &logs, &complete, held)?;
+            held = round(job, summary, &lookout.locks, &mut late, &logs, &complete, held)?;
         }
     }
     Ok(())
+}
+
+/// The folders are given to this process, with these logs in them.
+fn started(job: &Job<'_>, summary: &mut Summary, logs: &[PathBuf], has_folder: bool) {
+    summary.owns_folders = true;
+    // A counter has to be there before its first increase for that to be seen.
+    replace::write_metrics(job.args, &summary.totals);
+    job.service.ready();
+    if logs.is_empty() {
+        messages::waiting(&job.args.pattern, has_folder);
+    }
+}
+
+/// What the follower does while no log can be loaded.
+fn waits_for(args: &Args, held: Option<&Held>) -> String {
+    match held {
+        Some(held) => format!("waiting for {} to be complete", held.path().display()),
+        None => format!("waiting for files that match '{}'", args.pattern),
+    }
 }
 
 /// Finds the logs, and keeps their folders watched and locked.
@@ -70,7 +96,9 @@ struct Lookout<'a> {
     pattern: &'a str,
     locks: FolderLocks,
     watcher: Watcher,
-    /// What matches and is no log, as was told.
+    /// Whether there is a folder that logs could be in.
+    has_folder: bool,
+    /// What matches and is no log, as was logged.
     others: Vec<PathBuf>,
 }
 
@@ -78,16 +106,17 @@ impl<'a> Lookout<'a> {
     fn start(pattern: &'a str, bell: Bell) -> Result<Self> {
         lock::raise_limit();
         let watcher = Watcher::start(bell)?;
-        Ok(Self { pattern, locks: FolderLocks::default(), watcher, others: Vec::new() })
+        Ok(Self { pattern, locks: FolderLocks::default(), watcher, has_folder: false, others: Vec::new() })
     }
 
     /// What is there now, in order.
     fn logs(&mut self) -> Result<Vec<PathBuf>> {
         let folders = find::find_folders(self.pattern)?;
         folders.of_logs.iter().chain(&folders.above).for_each(|folder| self.watcher.watch(folder));
+        self.has_folder = !folders.of_logs.is_empty();
         self.locks.drop_removed();
         self.locks.take(folders.of_logs.iter().map(PathBuf::as_path))?;
-        let found = self.locks.find(self.pattern)?;
+        let found = self.locks.find(Source::Pattern(self.pattern))?;
         messages::others(found.others.iter().filter(|path| !self.others.contains(*path)));
         self.others = found.others;
         Ok(found.logs)
@@ -103,7 +132,7 @@ fn known_of(log: &Path, held: Option<Held>) -> Held {
 fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>> {
     let mut complete = Vec::new();
     for log in logs {
-        let version = Version::of(log).with_context(|| format!("cannot look at '{}'", log.display()))?;
+        let version = Version::of(log).with_context(|| format!("cannot look at '{}'", shown(log)))?;
         let may_be_complete = |version: &Version| match first.filter(|first| first.path() == log) {
             Some(first) => first.may_be_complete(version),
             None => version.may_be_complete(QUIET),
@@ -118,6 +147,7 @@ fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>>
 fn round(
     job: &mut Job<'_>,
     summary: &mut Summary,
+    locks: &FolderLocks,
     late: &mut Late,
     logs: &[PathBuf],
     complete: &[Version],
@@ -125,27 +155,31 @@ fn round(
 ) -> Result<Option<Held>> {
     let started = Instant::now();
     summary.begin_round(logs[..complete.len()].to_vec());
-    let has_changed = |at: usize| Version::of(&logs[at]).ok().flatten() != Some(complete[at]);
-    let outcome = job.load(summary, has_changed)?;
+    let outcome = job.load(summary, locks, complete)?;
     let done = summary.done.len();
-    if let Some(last) = logs[..done].last() {
+    if let Some(last) = summary.files[..done].last() {
         late.done(last);
+    }
+    if done > 0 || !summary.quarantined.is_empty() {
         replace::write_round(job.args, summary);
     }
-    // An end between two rounds is not that of the last one again.
+    // An end between two rounds is not that of the last one.
     summary.begin_round(Vec::new());
-    let Outcome::Incomplete(why) = outcome else { return Ok(None) };
-    let mut incomplete = known_of(&logs[done], first);
+    let Outcome::Incomplete(log, why) = outcome else { return Ok(None) };
+    let mut incomplete = known_of(log.path(), first);
     // What took long is not done over and over while the log grows slowly.
     let took = started.elapsed() / u32::try_from(done + 1).unwrap_or(u32::MAX);
-    incomplete.tried(complete[done], took, why);
+    if let Some(version) = log.expected() {
+        incomplete.tried(version, took, why);
+    }
     Ok(Some(incomplete))
 }
 
 /// Waits until something may have appeared, or the log that holds up the others may be complete.
-fn wait(stop: &StopHandle, rung: &Receiver<()>, held: Option<&Held>) {
-    let until = Instant::now() + RESCAN;
+fn wait(job: &Job<'_>, rung: &Receiver<()>, held: Option<&Held>) {
+    let (stop, until) = (job.stop_handle(), Instant::now() + RESCAN);
     while !stop.is_requested() {
+        job.service.sign_of_life();
         let left = until.saturating_duration_since(Instant::now());
         let patience = if held.is_some() { POLL.min(left) } else { left };
         if rung.recv_timeout(patience).is_ok() {

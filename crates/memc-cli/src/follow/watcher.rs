@@ -14,8 +14,8 @@ pub(crate) type Bell = SyncSender<()>;
 #[derive(Debug)]
 pub(crate) struct Watcher {
     watcher: RecommendedWatcher,
-    /// Whether a folder that cannot be watched was told.
-    told: bool,
+    /// Whether a folder that cannot be watched was logged.
+    has_complained: bool,
 }
 
 impl Watcher {
@@ -27,16 +27,17 @@ impl Watcher {
             }
         };
         let watcher = notify::recommended_watcher(ring).context("cannot watch folders")?;
-        Ok(Self { watcher, told: false })
+        Ok(Self { watcher, has_complained: false })
     }
 
     /// Watches this folder, also if it does so already: it may be another one of that name.
     pub(crate) fn watch(&mut self, folder: &Path) {
         if let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive)
-            && !self.told
+            && !self.has_complained
         {
-            self.told = true;
-            log::warn!("{}: looked at only now and then: {error}", folder.display());
+            self.has_complained = true;
+            let folder = folder.display();
+            log::warn!("{folder}: cannot be watched, so looked at every 30 s: {error}");
         }
     }
 }

@@ -1,25 +1,43 @@
-//! What the log says of records, files and runs.
+//! The texts of the log: on records, files, servers and runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memc_core::apps::UserApps;
 use memc_core::apps::prost::Message;
-use memc_core::{Address, DryRecord, Error, InputReport};
+use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
 
-use crate::args::Route;
+use crate::args::routes::Route;
+use crate::inputs::find;
+use crate::inputs::name::shown;
+use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
 
-/// A list of files names so many at most; who follows a folder for months has done more of them.
+/// A list of files names at most this many; who follows a folder for months has done more of them.
 const MAX_NAMES: usize = 100;
+
+/// Logs that `--inflate-threads` was given, which an older version acted on.
+pub(crate) fn inflate_threads_ignored() {
+    log::warn!(
+        "--inflate-threads has no effect any more: one thread decompresses each file, because several on one gzip \
+         stream took up to 2.7 times the CPU time; to use more cores, load more files at once"
+    );
+}
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
-    let key = record.key.escape_ascii();
-    match UserApps::decode(record.value) {
-        Ok(apps) => log::debug!("{} - {key} -> {}", servers[record.server], text_format(&apps)),
-        Err(error) => log::error!("{} - {key} -> not a message: {error}", servers[record.server]),
+    match record_line(&servers[record.server], record.key, record.value) {
+        Ok(line) => log::debug!("{line}"),
+        Err(line) => log::error!("{line}"),
+    }
+}
+
+/// A record on a server as one line of text; an error if its value is none that a load stores, with escapes then.
+pub(crate) fn record_line(server: &Address, key: &[u8], value: &[u8]) -> Result<String, String> {
+    let key = key.escape_ascii();
+    match UserApps::decode(value).ok().filter(|apps| apps.encode_to_vec() == value) {
+        Some(apps) => Ok(format!("{server} - {key} -> {}", text_format(&apps))),
+        None => Err(format!("{server} - {key} -> not a record of an apps log: '{}'", value.escape_ascii())),
     }
 }
 
@@ -36,48 +54,108 @@ fn float(value: f64) -> String {
     format!("{value:?}").to_lowercase()
 }
 
-/// Logs what became of a file.
+/// Logs what became of a file. The last line is the script's, to the letter.
 pub(crate) fn file(file: &InputReport, max_error_rate: f64) {
     rejects(file);
-    let counts = &file.counts;
+    let (counts, name) = (&file.counts, file.name.as_str());
     let (loaded, rejected) = (counts.loaded, counts.rejected_total());
-    log::info!("{}: {loaded} records, {rejected} rejected, {}", file.name, pace(loaded, file.duration));
+    log::info!(file = name; "{name}: {loaded} records, {rejected} rejected, {}", pace(loaded, file.duration));
     let rate = counts.error_rate();
     if is_acceptable(counts, max_error_rate) {
-        log::info!("Acceptable error rate ({rate}). Successful load");
+        log::info!(file = name; "Acceptable error rate ({rate}). Successful load");
     } else {
-        log::error!("High error rate ({rate} > {max_error_rate}). Failed load");
+        log::error!(file = name; "High error rate ({rate} > {max_error_rate}). Failed load");
     }
 }
 
 /// Logs that a file that is done has taken the place of an older one.
 pub(crate) fn replaced(older: &Path) {
-    log::warn!("{}: existed already and was replaced", older.display());
+    let older = shown(older);
+    log::warn!(file:% = older; "{older}: existed already and was replaced");
+}
+
+/// Logs that a log was not what was read when its turn came to be marked as done.
+pub(crate) fn changed(log: &Path) {
+    let log = shown(log);
+    log::warn!(file:% = log; "{log}: has changed while it was loaded: it is loaded again");
+}
+
+/// Logs that a broken log was moved to `path`, and that some of its records were stored before it was found to be.
+pub(crate) fn quarantined(log: &Path, path: &Path, reason: &str, stored: u64) {
+    let (log, path) = (shown(log), shown(path));
+    log::error!(
+        file:% = log;
+        "{log}: {reason}: moved to '{path}'; {stored} of its records are stored and stay, all later files overtake it"
+    );
 }
 
 /// Logs the first rejected lines of each reason, then how many there are.
 fn rejects(file: &InputReport) {
+    let name = file.name.as_str();
     for rejected in &file.rejected_lines {
+        let (line, reason, text) = (rejected.line, &rejected.reason, &rejected.text);
         let why = rejected.explanation.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        log::warn!("{}:{}: rejected ({}{why}): {}", file.name, rejected.line, rejected.reason, rejected.text);
+        log::warn!(file = name; "{name}:{line}: rejected ({reason}{why}): {text}");
     }
     if !file.counts.rejected.is_empty() {
         let reasons: Vec<_> =
             file.counts.rejected.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        log::warn!("{}: rejected lines by reason: {}", file.name, reasons.join(", "));
+        log::warn!(file = name; "{name}: rejected lines by reason: {}", reasons.join(", "));
     }
     for part in &file.dropped_parts {
-        log::warn!("{}:{}: app id left out ({}): {}", file.name, part.line, part.kind, part.text);
+        let (line, kind, text) = (part.line, &part.kind, &part.text);
+        log::warn!(file = name; "{name}:{line}: app id left out ({kind}): {text}");
     }
     if !file.counts.dropped.is_empty() {
-        let kinds: Vec<_> = file.counts.dropped.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-        log::warn!("{}: app ids left out of their records: {}", file.name, kinds.join(", "));
+        let kinds: Vec<_> =
+            file.counts.dropped.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        log::warn!(file = name; "{name}: app ids left out of their records: {}", kinds.join(", "));
     }
+}
+
+/// Logs that a server is away.
+pub(crate) fn away(routes: &[Route], address: &str, reason: &str, retry_timeout: Duration) {
+    let server = servers::named(routes, address);
+    let retry_timeout = humantime::format_duration(retry_timeout);
+    log::warn!(server = address; "{server}: away: {reason}; it is tried for {retry_timeout}, then the run stops");
+}
+
+/// Logs that a server is still away.
+pub(crate) fn still_away(routes: &[Route], address: &str, away_for: Duration, retry_timeout: Duration) {
+    let server = servers::named(routes, address);
+    let (away_for, left) = (rounded(away_for), rounded(retry_timeout.saturating_sub(away_for)));
+    log::warn!(server = address; "{server}: still away after {away_for}; it is tried for another {left}");
+}
+
+/// Logs that a server is back.
+pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
+    let server = servers::named(routes, address);
+    log::warn!(server = address; "{server}: back after {}", rounded(away_for));
+}
+
+/// Logs what was done about records of which nobody knows when they reach the server.
+pub(crate) fn read_back(routes: &[Route], address: &str, in_flight: u64, read_back: u64, set_again: u64) {
+    let server = servers::named(routes, address);
+    log::warn!(
+        server = address;
+        "{server}: a connection broke with {in_flight} records in flight and its end could not be confirmed: \
+         {read_back} records were read back, {set_again} of them were stale and set again"
+    );
+}
+
+/// A duration as people say it: in milliseconds below a second, else in seconds.
+fn rounded(duration: Duration) -> humantime::FormattedDuration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let unit = if millis < 1000 { 1 } else { 1000 };
+    humantime::format_duration(Duration::from_millis(millis / unit * unit))
 }
 
 /// Logs that a server has forgotten what it held.
 pub(crate) fn restarted(address: &str, summary: &Summary) {
-    log::warn!("{address}: restarted, so empty: the file in work is loaded again from its start");
+    log::warn!(
+        server = address;
+        "{address}: restarted, so empty: the file in progress is loaded again from its start"
+    );
     lost(address, summary);
 }
 
@@ -87,91 +165,104 @@ fn lost(address: &str, summary: &Summary) {
     let names = match &names[..] {
         [] => return,
         [first, .., last] if files > MAX_NAMES => {
-            format!("{files} files, from {} to {}", first.display(), last.display())
+            format!("{files} files, from {} to {}", shown(first), shown(last))
         }
-        names => names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        names => names.iter().map(|path| shown(path).to_string()).collect::<Vec<_>>().join(", "),
     };
     log::error!(
+        server = address;
         "{address}: lost its records of {names}: take the dot off these names and off all later ones, then run again"
     );
 }
 
 /// What stopped a run, with the options that set a server at fault: several device types may share it.
 pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
-    let faults: Vec<_> = match &error {
+    let at_fault = match &error {
         Error::Server { address, .. } => {
-            routes.iter().filter(|route| route.server.to_string() == *address).collect()
+            servers::of(routes).into_iter().find(|server| server.address == *address)
         }
-        _ => Vec::new(),
+        _ => None,
     };
-    match (&faults[..], error) {
+    match (at_fault, error) {
         // That is our own handling of an event, which says all there is to say.
-        ([], Error::Caller { source }) => anyhow::Error::from_boxed(source),
-        ([], error) => anyhow::Error::new(error),
-        (faults, error) => {
-            let types: Vec<_> = faults.iter().map(|route| format!("'{}'", route.device_type)).collect();
-            let options: Vec<_> = faults.iter().map(|route| route.option()).collect();
-            let word = if faults.len() == 1 { "option" } else { "options" };
+        (None, Error::Caller { source }) => anyhow::Error::from_boxed(source),
+        (None, error) => anyhow::Error::new(error),
+        (Some(server), error) => {
+            let types: Vec<_> = server.device_types.iter().map(|name| format!("'{name}'")).collect();
+            let word = if server.options.len() == 1 { "option" } else { "options" };
             anyhow::Error::new(error).context(format!(
                 "the server of {} records is at fault ({word} {})",
                 types.join(", "),
-                options.join(", ")
+                server.options.join(", ")
             ))
         }
     }
 }
 
 /// Logs what became of the servers, which were asked at the end of a round that has not `failed`.
-pub(crate) fn servers(summary: &Summary, failed: bool) {
-    let mut told = BTreeSet::new();
-    for server in &summary.run.servers {
-        if server.retries > 0 {
+pub(crate) fn servers(summary: &Summary, routes: &[Route], failed: bool) {
+    for (server, report) in
+        servers::of(routes).iter().filter_map(|server| Some((server, server.report(&summary.run.servers)?)))
+    {
+        let address = server.address.as_str();
+        let ServerReport { records, batches, retries, evictions, memory_limit_bytes, .. } = *report;
+        if batches > 0 {
+            log::debug!(server = address; "{server}: {records} records in {batches} batches");
+        }
+        if retries > 0 {
             log::warn!(
-                "{}: {} retries, since it was away or a connection broke",
-                server.address,
-                server.retries
+                server = address;
+                "{address}: {retries} retries, since it was away or a connection broke"
             );
         }
-        // One for several device types is there several times.
-        if server.gone && told.insert(&server.address) {
-            log::warn!("{}: restarted or gone since its last acknowledgment", server.address);
-            lost(&server.address, summary);
+        if report.restarted {
+            log::warn!(server = address; "{address}: restarted since its last acknowledgment");
+            lost(address, summary);
         }
-        let was_asked = server.gone || server.memory_limit_bytes > 0;
-        if server.records > 0 && !was_asked && !failed && told.insert(&server.address) {
-            log::warn!(
-                "{}: acknowledged all records, but does not answer now: look whether it still is the same process",
-                server.address
+        if report.unreachable && !failed {
+            log::error!(
+                server = address;
+                "{address}: acknowledged all records, but cannot be asked now: if its process has ended, they are lost"
             );
+            lost(address, summary);
         }
-        if server.evictions > 0 {
-            log::warn!(
-                "{}: full: it has thrown away {} records to make room; give it more than its {} MiB (memcached -m)",
-                server.address,
-                server.evictions,
-                server.memory_limit_bytes >> 20
+        if evictions > 0 {
+            log::error!(
+                server = address;
+                "{address}: full: it has evicted {evictions} records during the run; give it more than its {} MiB \
+                 (memcached -m), then load again what is missing",
+                memory_limit_bytes.unwrap_or(0) >> 20
             );
         }
     }
 }
 
 /// Logs what became of the run, or of a round of it.
-pub(crate) fn run(summary: &Summary, stopped: bool) {
+pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
     let run = &summary.run;
     if let Some(file) = &run.unfinished {
         rejects(file);
     }
     let (loaded, rejected) = (run.counts.loaded, run.counts.rejected_total());
+    let failed = summary.done.iter().filter(|file| !is_acceptable(&file.counts, max_error_rate)).count();
+    let failed = match failed {
+        0 => String::new(),
+        1 => "; a high error rate in 1 of them (Failed load), which is done all the same".to_owned(),
+        files => format!("; a high error rate in {files} of them (Failed load), which are done all the same"),
+    };
     log::info!(
-        "{} of {} files done: {loaded} records, {rejected} rejected, {}",
+        "{} of {} files done: {loaded} records, {rejected} rejected, {}{failed}",
         summary.done.len(),
         summary.files.len(),
         pace(loaded, run.duration)
     );
+    if !summary.quarantined.is_empty() {
+        log::warn!("{} broken files are in quarantine", summary.quarantined.len());
+    }
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
-            "LoadError early, files that keep their names: {left}. Mend what the next line tells, then run again"
+            "Stopped early: {left} files keep their names. Remove the cause that the next line names, then run again"
         );
     }
 }
@@ -179,25 +270,37 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
 /// Logs what matches and can be no log.
 pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
     for path in paths {
-        log::warn!("{}: not a regular file, so not a log: left alone", path.display());
+        let path = shown(path);
+        log::warn!(file:% = path; "{path}: not a regular file, so not a log: left alone");
+    }
+}
+
+/// Logs what a follower waits for that has found nothing at its start.
+pub(crate) fn waiting(pattern: &str, has_folder: bool) {
+    if has_folder {
+        log::info!("No file matches '{pattern}' yet: waiting for the first one");
+    } else {
+        let folder = shown(find::folder(Path::new(pattern)));
+        log::warn!("There is no folder '{folder}' yet: waiting for it, and for files that match '{pattern}'");
     }
 }
 
 /// Logs that a log is not complete, and why that is thought.
 pub(crate) fn held(log: &Path, why: &str) {
-    log::info!("{}: not complete ({why}): it and all later files wait until it is", log.display());
+    let log = shown(log);
+    log::info!(file:% = log; "{log}: not complete ({why}): it and all later files wait until it is");
 }
 
-/// Logs that it still is not, after `time`, with so many `later` ones waiting.
+/// Logs that it still is not, after `time`, with this many `later` ones waiting.
 pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
-    let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
-    log::warn!("{}: not complete for {time}; {later} later files wait", log.display());
+    let (log, time) = (shown(log), rounded(time));
+    log::warn!(file:% = log; "{log}: not complete for {time}; {later} later files wait");
 }
 
 /// Logs that a log can only be loaded out of order.
 pub(crate) fn late(log: &Path, last: &Path) {
-    let (log, last) = (log.display(), last.display());
-    log::warn!("{log}: came after {last} was done: where both have a key, the older record stays");
+    let (log, last) = (shown(log), shown(last));
+    log::warn!(file:% = log; "{log}: came after {last} was done: where both have a key, the older record stays");
 }
 
 fn pace(records: u64, duration: Duration) -> String {
@@ -229,6 +332,13 @@ mod tests {
             (f64::NAN, "nan"),
         ] {
             assert_eq!(float(value), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_rounded_down() {
+        for (millis, text) in [(0, "0s"), (999, "999ms"), (1999, "1s"), (61_500, "1m 1s")] {
+            assert_eq!(rounded(Duration::from_millis(millis)).to_string(), text);
         }
     }
 

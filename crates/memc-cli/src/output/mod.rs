@@ -1,4 +1,4 @@
-//! What a run writes: the log, the progress bar, the rejected lines, the report and the metrics.
+//! What a run writes: the log, the progress, the rejected lines, the report, the metrics, notes for systemd.
 
 pub(crate) mod log;
 pub(crate) mod messages;
@@ -7,3 +7,4 @@ pub(crate) mod progress;
 pub(crate) mod rejects;
 pub(crate) mod replace;
 pub(crate) mod report;
+pub(crate) mod service;

@@ -1,26 +1,45 @@
 //! The file of rejected lines: `FILE<TAB>LINE<TAB>REASON<TAB>` and the line, unchanged, to its end.
+//! `cut -f4-` gives the lines back, ready to be repaired and loaded again.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use memc_core::RejectedLines;
 
 use crate::inputs::lock;
+use crate::inputs::name::shown;
 
-/// So many bytes are gathered before they are written.
+/// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// See the module's text. `cut -f4-` gives the lines back, ready to be mended and loaded again.
+/// The file, open to be appended to.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
     file: File,
-    /// What is not written yet. Unlike a `BufWriter` it can be thrown away.
+    /// What is not written yet. Unlike that of a `BufWriter` it can be dropped.
     buffer: Vec<u8>,
-    /// The file's length when the last log was done; what follows is of a log that may be begun anew.
+    /// The file's length when the last log was done; what follows is of a log that may be loaded again.
     done_bytes: u64,
+    /// Its length when it was synced last.
+    synced_bytes: u64,
+    /// Whether the file may have been moved and is to be opened again.
+    reopen: ReopenHandle,
+}
+
+/// Asks for the file to be opened again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReopenHandle(Arc<AtomicBool>);
+
+impl ReopenHandle {
+    pub(crate) fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Rejects {
@@ -35,15 +54,15 @@ impl Rejects {
             if metadata.is_file() && !lock::try_lock(&file, path) {
                 bail!("another memc-load writes to it");
             }
-            Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), done_bytes: metadata.len() })
+            let (path, bytes) = (path.to_owned(), metadata.len());
+            let reopen = ReopenHandle::default();
+            Ok(Self { path, file, buffer: Vec::new(), done_bytes: bytes, synced_bytes: bytes, reopen })
         };
         open().with_context(|| failed(path))
     }
 
-    /// Adds lines of one log.
+    /// Adds lines of one log, whose name is [shown] and has no tab in it.
     pub(crate) fn add(&mut self, log: &str, lines: &RejectedLines) -> Result<()> {
-        // A tab in a path would move the columns.
-        let log = log.replace(['\t', '\n'], "?");
         for (line, reason, bytes) in lines.lines() {
             let place = format!("{log}\t{line}\t{reason}");
             self.add_one(&place, bytes).with_context(|| failed(&self.path))?;
@@ -63,17 +82,48 @@ impl Rejects {
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// A log is done: what was added is on disk after this, before the log is renamed.
-    pub(crate) fn log_done(&mut self) -> Result<()> {
+    /// Writes what was added to the disk, as is due before a log is marked as done.
+    pub(crate) fn sync(&mut self) -> Result<()> {
         let mut sync = || {
             self.flush()?;
             if self.file.metadata()?.is_file() {
                 self.file.sync_data()?;
             }
-            self.done_bytes = self.file.metadata()?.len();
+            self.synced_bytes = self.file.metadata()?.len();
             Ok::<_, io::Error>(())
         };
         sync().with_context(|| failed(&self.path))
+    }
+
+    /// A log is done: what was [synced](Self::sync) stays.
+    pub(crate) fn log_done(&mut self) {
+        self.done_bytes = self.synced_bytes;
+        self.reopen_if_asked();
+    }
+
+    /// What asks for the file to be opened again, as it may have been moved. That is done between two logs, so that all
+    /// lines of one log are in one file.
+    pub(crate) fn reopen_handle(&self) -> ReopenHandle {
+        self.reopen.clone()
+    }
+
+    /// Opens the file again if that was asked for; to be called between two logs. If that fails, the lines go on to
+    /// where they went.
+    pub(crate) fn reopen_if_asked(&mut self) {
+        if !self.reopen.0.swap(false, Ordering::Relaxed) || self.is_in_place() {
+            return;
+        }
+        match Self::open(&self.path) {
+            Ok(reopened) => *self = Self { reopen: self.reopen.clone(), ..reopened },
+            Err(error) => log::error!("cannot open the file of rejected lines again: {error:#}"),
+        }
+    }
+
+    /// Whether the path still leads to the file. A second lock on it would not be given.
+    fn is_in_place(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own = self.file.metadata().map(identity).ok();
+        own.is_some() && own == self.path.metadata().map(identity).ok()
     }
 
     /// A log will be loaded again from its start: takes back what was added of it.
@@ -106,7 +156,7 @@ impl Rejects {
 }
 
 fn failed(path: &Path) -> String {
-    format!("cannot write the rejected lines to '{}'", path.display())
+    format!("cannot write the rejected lines to '{}'", shown(path))
 }
 
 /// Opens the file of rejected lines if there is to be one.
@@ -129,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_begun_anew_leaves_no_line() -> Result<()> {
+    fn a_log_that_is_loaded_again_leaves_no_line() -> Result<()> {
         let folder = TempDir::new()?;
         let path = folder.path().join("rejects");
         fs::write(&path, "kept\n")?;
@@ -137,8 +187,13 @@ mod tests {
         add(&mut rejects)?;
         rejects.take_back()?;
         rejects.add_one("log\t1\tfield_count", b"bad")?;
-        rejects.log_done()?;
+        rejects.sync()?;
+        rejects.log_done();
         add(&mut rejects)?;
+        rejects.take_back()?;
+        // The last log was not what it had been when its turn came.
+        add(&mut rejects)?;
+        rejects.sync()?;
         rejects.take_back()?;
         drop(rejects);
         assert_eq!(fs::read_to_string(&path)?, "kept\nlog\t1\tfield_count\tbad\n");
@@ -167,7 +222,8 @@ mod tests {
         for rejects in [&mut one, &mut other] {
             add(rejects)?;
             rejects.take_back()?;
-            rejects.log_done()?;
+            rejects.sync()?;
+            rejects.log_done();
         }
         Ok(())
     }

@@ -1,17 +1,19 @@
-//! The report of `--report`: what a run came to, as JSON. `docs/report.md` describes it for its readers.
+//! The report of `--report`: the outcome of a run as JSON. `docs/monitoring.md` describes it for its readers.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport, ServerReport};
+use memc_core::{Counts, InputReport};
 use serde::Serialize;
 
-use crate::args::{Args, Route, VERSION};
+use crate::args::{Args, VERSION};
+use crate::inputs::name::shown;
 use crate::output::messages;
+use crate::run::servers;
 use crate::run::summary::{End, Summary, is_acceptable};
 
 /// Goes up when a name in the report is taken away or changes its meaning, not when one is added.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -23,16 +25,17 @@ struct Report<'a> {
     exit_code: u8,
     error: Option<&'a str>,
     dry: bool,
-    pattern: &'a str,
+    pattern: Option<&'a str>,
     files_found: usize,
     files_done: usize,
+    files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
     counts: LineCounts<'a>,
     bytes_in: u64,
     files: Vec<File<'a>>,
     unfinished_file: Option<File<'a>>,
-    servers: Vec<Server<'a>>,
+    servers: Vec<Server>,
 }
 
 #[derive(Serialize)]
@@ -59,15 +62,19 @@ struct LineCounts<'a> {
 }
 
 #[derive(Serialize)]
-struct Server<'a> {
-    device_type: &'a str,
-    address: &'a str,
+struct Server {
+    address: String,
+    device_types: Vec<String>,
     records: u64,
     batches: u64,
     retries: u64,
     evictions: u64,
     memory_limit_bytes: Option<u64>,
-    gone_at_end: bool,
+    restarted_at_end: bool,
+    unreachable_at_end: bool,
+    records_in_flight: u64,
+    records_read_back: u64,
+    records_set_again: u64,
     files_lost: Vec<String>,
 }
 
@@ -83,15 +90,16 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         exit_code: end.exit_code,
         error: end.error.as_deref(),
         dry: args.dry,
-        pattern: &args.pattern,
+        pattern: args.pattern(),
         files_found: summary.files.len(),
         files_done: summary.done.len(),
+        files_quarantined: summary.quarantined.iter().map(|path| shown(path).to_string()).collect(),
         records_per_second: messages::records_per_second(run.counts.loaded, run.duration),
         counts: LineCounts::new(&run.counts),
         bytes_in: run.bytes_in,
         files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
         unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
-        servers: args.routes.iter().zip(&run.servers).map(|it| Server::new(it, summary)).collect(),
+        servers: servers::of(&args.routes).into_iter().filter_map(|it| Server::new(it, summary)).collect(),
     };
     // Numbers, texts and lists of them always become JSON.
     let json = serde_json::to_string_pretty(&report).unwrap_or_default();
@@ -127,20 +135,26 @@ impl<'a> LineCounts<'a> {
     }
 }
 
-impl<'a> Server<'a> {
-    fn new((route, server): (&'a Route, &'a ServerReport), summary: &Summary) -> Self {
+impl Server {
+    /// `None` if the run has not come to use its servers.
+    fn new(server: servers::Server, summary: &Summary) -> Option<Self> {
+        let report = server.report(&summary.run.servers)?;
         let (_, lost) = summary.lost_on(&server.address);
-        Self {
-            device_type: &route.device_type,
-            address: &server.address,
-            records: server.records,
-            batches: server.batches,
-            retries: server.retries,
-            evictions: server.evictions,
-            memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
-            gone_at_end: server.gone,
-            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
-        }
+        Some(Self {
+            device_types: server.device_types,
+            records: report.records,
+            batches: report.batches,
+            retries: report.retries,
+            evictions: report.evictions,
+            memory_limit_bytes: report.memory_limit_bytes,
+            restarted_at_end: report.restarted,
+            unreachable_at_end: report.unreachable,
+            records_in_flight: report.records_in_flight,
+            records_read_back: report.records_read_back,
+            records_set_again: report.records_set_again,
+            files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
+            address: server.address,
+        })
     }
 }
 

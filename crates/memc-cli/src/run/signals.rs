@@ -1,17 +1,26 @@
-//! SIGINT and SIGTERM: the first one asks the run to come to its end, a second one ends the process at once.
+//! Signals: SIGINT and SIGTERM end the run, the second one at once; SIGHUP opens files again that were moved.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 /// A second signal so soon after the first is the same request: `timeout` sends one to the process and one
 /// to its group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
+
+/// The signals that no longer end the process by themselves.
+#[derive(Debug)]
+pub(crate) struct Taken(Signals);
+
+/// Takes the signals over; they wait until they are watched.
+pub(crate) fn take() -> Result<Taken> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP]).map(Taken).context("cannot watch for signals")
+}
 
 /// Watches for signals from its start to the end of the process.
 #[derive(Debug)]
@@ -20,41 +29,63 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Takes SIGINT and SIGTERM over; the first of them has `stop` called.
-    pub(crate) fn start(stop: impl Fn() + Clone + Send + 'static) -> Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
+    /// Has `stop` called with the name of the first SIGINT or SIGTERM, and `reopen` on each SIGHUP.
+    pub(crate) fn start(
+        Taken(mut signals): Taken,
+        stop: impl FnOnce(&'static str) + Send + 'static,
+        reopen: impl Fn() + Send + 'static,
+    ) -> Result<Self> {
+        // What the signals ask for is done elsewhere, since it logs: the log may be a pipe that nobody reads, and the
+        // next signal has to end the process also then.
+        let (asked, requests) = mpsc::channel();
+        let mut stop = Some(stop);
+        let acting = move || {
+            for signal in requests {
+                match stop.take_if(|_| signal != SIGHUP) {
+                    Some(stop) => stop(low_level::signal_name(signal).unwrap_or("a signal")),
+                    None => reopen(),
+                }
+            }
+        };
         let first = Arc::new(OnceLock::new());
         let received = Arc::clone(&first);
         let watching = move || {
             let mut at = None;
             for signal in signals.forever() {
-                if received.set(signal).is_ok() {
-                    at = Some(Instant::now());
-                    // The log may be a pipe that nobody reads; the next signal has to end the process also then.
-                    let then = stop.clone();
-                    if thread::Builder::new().spawn(move || announce(signal, then)).is_err() {
-                        stop();
+                match signal {
+                    // The other thread lives as long as this one.
+                    SIGHUP => asked.send(signal).unwrap_or_default(),
+                    _ if received.set(signal).is_ok() => {
+                        at = Some(Instant::now());
+                        asked.send(signal).unwrap_or_default();
                     }
-                } else if at.is_some_and(|at| at.elapsed() > SAME_REQUEST) {
-                    low_level::exit(exit_code(signal).into());
+                    _ if at.is_some_and(|at| at.elapsed() > SAME_REQUEST) => {
+                        low_level::exit(exit_code(signal).into());
+                    }
+                    _ => {}
                 }
             }
         };
-        thread::Builder::new().spawn(watching).context("cannot start the thread that watches for signals")?;
+        for (name, todo) in [
+            ("signal actions", Box::new(acting) as Box<dyn FnOnce() + Send>),
+            ("signals", Box::new(watching)),
+        ] {
+            let thread = thread::Builder::new().name(name.to_owned());
+            thread.spawn(todo).context("cannot start the threads that watch for signals")?;
+        }
         Ok(Self { first })
     }
 
-    /// The exit code for the first signal, if one has come.
+    /// The exit code for the first SIGINT or SIGTERM, if one has come.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         self.first.get().copied().map(exit_code)
     }
 }
 
-/// The log tells of the signal before it can tell of the end.
-fn announce(signal: i32, stop: impl Fn()) {
-    let name = low_level::signal_name(signal).unwrap_or("a signal");
-    log::warn!("{name}: finishing what is in flight; again to end at once");
-    stop();
+/// Has a write over the limit on the size of files (`ulimit -f`) fail as on a full disk, instead of end the process.
+pub(crate) fn survive_file_size_limit() {
+    // Caught, the signal does nothing. That this fails is not to be expected, and no reason to load nothing.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// What a shell reports of a process that a signal has ended.

@@ -1,31 +1,38 @@
-//! What a run came to, gathered as it goes on: the exit code, the report and the metrics are made of it.
+//! The summary of a run, or of one round of a follower, gathered while it goes on: the exit code and the report come
+//! from it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport, RunReport};
+use memc_core::{Counts, InputReport, RunReport, ServerReport};
 
-/// Everything was loaded, but a file had too many bad lines, a server has lost or thrown away records since,
-/// or the report or the metrics could not be written.
+use crate::run::totals::{Round, Totals};
+
+/// Everything was loaded, but a file had too many bad lines, a server has lost or evicted records since, or the log, the
+/// report or the metrics could not be written.
 pub(crate) const NOT_ALL_WELL: u8 = 3;
 
-/// So many files of earlier rounds are kept by name, for somebody may have to load them again; a follower
+/// At most this many files of earlier rounds are kept by name, for somebody may have to load them again; a follower
 /// runs for months.
 const MAX_EARLIER: usize = 1000;
 
-/// See the module's text.
+/// What a run has done so far.
 #[derive(Debug)]
 pub(crate) struct Summary {
+    /// The process as a whole.
+    pub(crate) totals: Totals,
     pub(crate) started: Timestamp,
     /// Whether the folders were given to this run, as far as it needs them. Before that, the report and the
-    /// metrics may be those of another one that is at work.
+    /// metrics may be those of another one that is running.
     pub(crate) owns_folders: bool,
     /// The files that matched, in the order in which they are loaded.
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
     pub(crate) done: Vec<InputReport>,
+    /// Broken files that were set aside, where they are now; they are no longer among the files that matched.
+    pub(crate) quarantined: Vec<PathBuf>,
     /// What a follower had done before this round: all, or the first and the last ones.
     earlier: Vec<PathBuf>,
     /// How many there are between that first and those last ones.
@@ -47,11 +54,18 @@ pub(crate) struct End {
 
 impl Summary {
     pub(crate) fn new() -> Self {
+        let started = Timestamp::now();
+        Self::of_round(started, Totals::new(started))
+    }
+
+    fn of_round(started: Timestamp, totals: Totals) -> Self {
         Self {
-            started: Timestamp::now(),
+            totals,
+            started,
             owns_folders: false,
             files: Vec::new(),
             done: Vec::new(),
+            quarantined: Vec::new(),
             earlier: Vec::new(),
             unnamed: 0,
             lost: BTreeMap::new(),
@@ -60,7 +74,7 @@ impl Summary {
         }
     }
 
-    /// Begins a follower's next round, with these files; what was done before can still be lost.
+    /// Starts a follower's next round, with these files; what was done before can still be lost.
     pub(crate) fn begin_round(&mut self, files: Vec<PathBuf>) {
         let mut earlier = std::mem::take(&mut self.earlier);
         earlier.extend(self.files.drain(..self.done.len()));
@@ -69,7 +83,10 @@ impl Summary {
             earlier.drain(1..=excess);
         }
         let unnamed = self.unnamed + excess;
-        *self = Self { files, earlier, unnamed, owns_folders: self.owns_folders, ..Self::new() };
+        let mut totals = self.totals.clone();
+        totals.begin_round();
+        let round = Self::of_round(Timestamp::now(), totals);
+        *self = Self { files, earlier, unnamed, owns_folders: self.owns_folders, ..round };
     }
 
     /// From the start of the run to its end.
@@ -83,9 +100,16 @@ impl Summary {
         self.earlier.len() + self.unnamed + self.done.len()
     }
 
+    /// The next file is done.
+    pub(crate) fn file_done(&mut self, file: InputReport) {
+        self.totals.add_file(&file);
+        self.done.push(file);
+    }
+
     /// A server has lost what it held of the files that are done, if there are any.
     pub(crate) fn lose(&mut self, address: &str) {
         let done = self.done_files();
+        self.totals.add_loss(address, done);
         if done > 0 {
             self.lost.insert(address.to_owned(), done);
         }
@@ -99,19 +123,44 @@ impl Summary {
         (lost, done.take(lost.saturating_sub(self.unnamed)).map(PathBuf::as_path).collect())
     }
 
-    /// Takes in what the loader says at its end.
-    pub(crate) fn end(&mut self, run: RunReport) {
-        for server in run.servers.iter().filter(|server| server.gone) {
-            self.lose(&server.address);
+    /// Adds what the loader reports at the end of a load.
+    pub(crate) fn end_load(&mut self, run: RunReport) {
+        for server in &run.servers {
+            self.totals.add_server(server);
+            if is_lost(server) {
+                self.lose(&server.address);
+            }
         }
-        self.run = run;
+        self.run.merge(run);
+    }
+
+    /// The first file that is not done was set aside and is at `path` now; how many of its records are stored.
+    pub(crate) fn set_aside(&mut self, path: PathBuf) -> u64 {
+        self.files.remove(self.done.len());
+        self.quarantined.push(path);
+        self.totals.files_quarantined += 1;
+        self.run.unfinished.take().map_or(0, |file| file.counts.loaded)
+    }
+
+    /// Adds the run, or the round, that has ended so to the totals of the process.
+    pub(crate) fn end_round(&mut self, end: &End) {
+        self.totals.add_round(Round {
+            started: self.started,
+            ended: end.at,
+            exit_code: end.exit_code,
+            files_found: self.files.len(),
+            files_done: self.done.len(),
+            records_loaded: self.run.counts.loaded,
+            lines_rejected: self.run.counts.rejected_total(),
+        });
     }
 
     /// The exit code of a run that has `failed` or not.
     pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0);
+            && self.quarantined.is_empty()
+            && self.run.servers.iter().all(|server| server.evictions == 0 && !is_lost(server));
         match self.signalled {
             Some(code) => code,
             None if failed => 1,
@@ -119,6 +168,11 @@ impl Summary {
             None => NOT_ALL_WELL,
         }
     }
+}
+
+/// Whether a server was another process at the end of a load, or may be none: all that it acknowledged is lost.
+fn is_lost(server: &ServerReport) -> bool {
+    server.restarted || server.unreachable
 }
 
 /// Whether a file with these counts is a success.

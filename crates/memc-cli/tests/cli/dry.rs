@@ -70,8 +70,8 @@ fn a_dry_run_needs_no_servers() -> Result<()> {
 fn a_dry_run_stops_at_a_broken_file() -> Result<()> {
     let work = Workdir::new()?;
     write_files(&work)?;
-    let packed = std::fs::read(work.path("2.tsv.gz"))?;
-    work.write("2.tsv.gz", &packed[..packed.len() / 2])?;
+    let compressed = std::fs::read(work.path("2.tsv.gz"))?;
+    work.write("2.tsv.gz", &compressed[..compressed.len() / 2])?;
     let run = work.load(&["--dry"])?;
     run.exits(1)?;
     run.leaves(&FILES)?;

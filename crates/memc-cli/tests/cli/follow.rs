@@ -78,8 +78,8 @@ fn files_are_loaded_within_a_second_as_they_come() -> Result<()> {
     // One or the other may fall in a moment when the machine does something else.
     ensure!(times[times.len() / 2] < Duration::from_secs(1), "{times:?}");
     let run = stop(&work, running)?;
-    let told = run.log()?.iter().filter(|line| line.starts_with("I 1 of 1 files done: ")).count();
-    run.ensure(told == 6, "expected a summary of each round")?;
+    let logged = run.log()?.iter().filter(|line| line.starts_with("I 1 of 1 files done: ")).count();
+    run.ensure(logged == 6, "expected a summary of each round")?;
     work.holds(&model(&texts))
 }
 
@@ -90,15 +90,15 @@ fn a_file_that_is_written_piece_by_piece_is_loaded_when_it_is_complete() -> Resu
     let mut running = work.start(&["--follow", "--rejects", &rejects])?;
     running.wait_for_log("started")?;
     let text = [b"few fields\n", &Sample::new(2).with(0.3, 0.0).text(3000)[..]].concat();
-    let packed = gzip(&text)?;
+    let compressed = gzip(&text)?;
     let path = work.path("1.tsv.gz");
     // Nothing; one byte; the header; the first half; all but the checksum and length; those one by one.
     append(&path, b"")?;
     let mut from = 0;
-    let whole = packed.len();
+    let whole = compressed.len();
     for to in [1, 10, whole / 2, whole - 8, whole - 7, whole - 1] {
         sleep(PAUSE);
-        append(&path, &packed[from..to])?;
+        append(&path, &compressed[from..to])?;
         from = to;
     }
     running.wait_for_log("1.tsv.gz: not complete (")?;
@@ -106,13 +106,13 @@ fn a_file_that_is_written_piece_by_piece_is_loaded_when_it_is_complete() -> Resu
     work.write("later.tsv.gz", gzip(b"idfa\tlater\t1\t2\t3\n")?)?;
     sleep(PAUSE);
     ensure!(work.files()? == ["1.tsv.gz", "later.tsv.gz", "rejects"], "{:?}", work.files()?);
-    append(&path, &packed[from..])?;
+    append(&path, &compressed[from..])?;
     wait_for_files(&work, &[".1.tsv.gz", ".later.tsv.gz", "rejects"])?;
     let run = stop(&work, running)?;
     let log = run.log()?;
     for (part, times) in [("Processing ", 2), ("not complete (", 1), ("rejected (field_count)", 1)] {
-        let told = log.iter().filter(|line| line.contains(part)).count();
-        run.ensure(told == times, format!("expected '{part}' {times} times, not {told}"))?;
+        let logged = log.iter().filter(|line| line.contains(part)).count();
+        run.ensure(logged == times, format!("expected '{part}' {times} times, not {logged}"))?;
     }
     let lines = fs::read_to_string(&rejects)?;
     run.ensure(lines == format!("{}\t1\tfield_count\tfew fields\n", path.display()), &lines)?;
@@ -124,9 +124,9 @@ fn later_files_wait_for_one_that_is_not_complete() -> Result<()> {
     let work = Workdir::new()?;
     let mut sample = Sample::new(3).with(0.5, 0.0);
     let texts: Vec<_> = (0..4).map(|_| sample.text(1000)).collect();
-    let packed = gzip(&texts[1])?;
+    let compressed = gzip(&texts[1])?;
     work.gzip("1.tsv.gz", &texts[0])?;
-    work.write("2.tsv.gz", &packed[..packed.len() / 2])?;
+    work.write("2.tsv.gz", &compressed[..compressed.len() / 2])?;
     work.gzip("3.tsv.gz", &texts[2])?;
     let mut running = work.start(&["--follow"])?;
     running.wait_for_log("2.tsv.gz: not complete (")?;
@@ -138,7 +138,7 @@ fn later_files_wait_for_one_that_is_not_complete() -> Result<()> {
         work.files()?
     );
     // Replaced by a whole one, not completed.
-    move_in(&work, "2.tsv.gz", &packed)?;
+    move_in(&work, "2.tsv.gz", &compressed)?;
     wait_for_files(&work, &[".1.tsv.gz", ".2.tsv.gz", ".3.tsv.gz", ".4.tsv.gz"])?;
     stop(&work, running)?;
     work.holds(&model(&texts))
@@ -163,18 +163,18 @@ fn later_files_are_loaded_when_an_incomplete_one_is_taken_away() -> Result<()> {
 fn a_file_that_changes_while_it_is_loaded_is_loaded_again() -> Result<()> {
     let work = Workdir::new()?;
     let mut server = Memcached::start(&[])?;
-    work.write("1.tsv.gz", "imei\ta\t1\t2\t3\n")?;
+    work.write("1.tsv", "imei\ta\t1\t2\t3\n")?;
     server.kill()?;
     let route = format!("imei={}", server.address());
-    let mut running = work.start(&["--follow", "--route", &route])?;
+    let mut running = work.start(&["--follow", "--pattern", &work.name("*.tsv"), "--route", &route])?;
     running.wait_for_log("Processing ")?;
-    append(&work.path("1.tsv.gz"), b"imei\tb\t1\t2\t3\n")?;
+    append(&work.path("1.tsv"), b"imei\tb\t1\t2\t3\n")?;
     server.restart()?;
-    wait_for_files(&work, &[".1.tsv.gz"])?;
+    wait_for_files(&work, &[".1.tsv"])?;
     let run = stop(&work, running)?;
     run.logs(&[format!(
         "I {}: not complete (it has changed while it was loaded): it and all later files wait until it is",
-        work.name("1.tsv.gz")
+        work.name("1.tsv")
     )])?;
     ensure!(server.stat("curr_items")? == 2, "both lines must be there");
     Ok(())
@@ -188,12 +188,12 @@ fn a_broken_file_stops_the_follower_and_the_next_one_goes_on() -> Result<()> {
     work.gzip("1.tsv.gz", &texts[0])?;
     let running = work.start(&["--follow"])?;
     wait_for_files(&work, &[".1.tsv.gz"])?;
-    let mut packed = gzip(&texts[1])?;
-    let checksum = packed.len() - 8;
-    packed[checksum] ^= 1;
+    let mut compressed = gzip(&texts[1])?;
+    let checksum = compressed.len() - 8;
+    compressed[checksum] ^= 1;
     // Hidden until both are there.
     work.gzip(".3.new", &texts[2])?;
-    move_in(&work, "2.tsv.gz", &packed)?;
+    move_in(&work, "2.tsv.gz", &compressed)?;
     fs::rename(work.path(".3.new"), work.path("3.tsv.gz"))?;
     let run = work.finish(running)?;
     run.exits(1)?;
@@ -207,17 +207,44 @@ fn a_broken_file_stops_the_follower_and_the_next_one_goes_on() -> Result<()> {
     work.holds(&model(&texts))
 }
 
-/// It went on waiting for the incomplete one, and told nothing.
+/// It went on waiting for the incomplete one, and logged nothing.
 #[test]
 fn a_failure_in_front_of_an_incomplete_file_stops_the_follower() -> Result<()> {
     let work = Workdir::new()?;
     work.write(".1.tsv.gz/in the way", "")?;
     work.gzip("1.tsv.gz", Sample::new(1).text(20_000))?;
-    let packed = gzip(&Sample::new(2).text(200))?;
-    work.write("2.tsv.gz", &packed[..packed.len() / 2])?;
+    let compressed = gzip(&Sample::new(2).text(200))?;
+    work.write("2.tsv.gz", &compressed[..compressed.len() / 2])?;
     sleep(PAUSE);
     let running = work.start(&["--follow"])?;
     work.finish(running)?.fails_with(&["cannot rename", &work.name("1.tsv.gz")])
+}
+
+/// It waited without a word.
+#[test]
+fn what_is_waited_for_is_logged_at_the_start() -> Result<()> {
+    let work = Workdir::new()?;
+    let [here, there] = ["*.tsv.gz", "not/yet/*.tsv.gz"].map(|pattern| work.name(pattern));
+    for (pattern, expected) in [
+        (&here, format!("I No file matches '{here}' yet: waiting for the first one")),
+        (
+            &there,
+            format!(
+                "W There is no folder '{}' yet: waiting for it, and for files that match '{there}'",
+                work.name("not/yet")
+            ),
+        ),
+    ] {
+        let mut running = work.start(&["--follow", "--pattern", pattern])?;
+        running.wait_for_log(&expected)?;
+        stop(&work, running)?;
+    }
+    // Where there is something to load, that is said instead.
+    work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
+    let mut running = work.start(&["--follow"])?;
+    running.wait_for_log("I 1 of 1 files done")?;
+    let run = stop(&work, running)?;
+    run.ensure(!run.log()?.iter().any(|line| line.contains("waiting")), "expected no word of it")
 }
 
 #[test]
@@ -266,7 +293,7 @@ fn a_folder_is_given_to_one_follower_even_when_it_is_empty() -> Result<()> {
 }
 
 #[test]
-fn a_server_that_is_restarted_between_two_rounds_is_told() -> Result<()> {
+fn a_server_that_is_restarted_between_two_rounds_is_logged() -> Result<()> {
     let work = Workdir::new()?;
     let mut server = Memcached::start(&[])?;
     let route = format!("imei={}", server.address());
@@ -294,7 +321,7 @@ fn a_server_that_is_restarted_between_two_rounds_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_comes_after_its_time_is_told() -> Result<()> {
+fn a_file_that_comes_after_its_time_is_logged() -> Result<()> {
     let work = Workdir::new()?;
     let running = work.start(&["--follow"])?;
     work.gzip("2.tsv.gz", "idfa\tx\t1\t2\t2\n")?;
@@ -309,7 +336,7 @@ fn a_file_that_comes_after_its_time_is_told() -> Result<()> {
 }
 
 #[test]
-fn every_file_that_comes_after_any_later_one_is_told_once() -> Result<()> {
+fn every_file_that_comes_after_any_later_one_is_logged_once() -> Result<()> {
     let work = Workdir::new()?;
     fs::create_dir(work.path("a"))?;
     let running = work.start(&["--follow", "--pattern", &work.name("[ab]/*.tsv.gz")])?;
@@ -338,9 +365,9 @@ fn every_file_that_comes_after_any_later_one_is_told_once() -> Result<()> {
     sleep(2 * PAUSE);
     come(&["a/3.tsv.gz"])?;
     let run = stop(&work, running)?;
-    let told: Vec<_> = run.log_of("W")?.into_iter().filter(|line| line.contains(": came after ")).collect();
-    let mut told: Vec<_> = told.iter().filter_map(|line| line.split(" was done").next()).collect();
-    told.sort_unstable();
+    let logged: Vec<_> = run.log_of("W")?.into_iter().filter(|line| line.contains(": came after ")).collect();
+    let mut logged: Vec<_> = logged.iter().filter_map(|line| line.split(" was done").next()).collect();
+    logged.sort_unstable();
     let late = |log, latest| format!("{}: came after {}", work.name(log), work.name(latest));
     let expected = [
         late("a/0.tsv.gz", "b/3.tsv.gz"),
@@ -350,11 +377,11 @@ fn every_file_that_comes_after_any_later_one_is_told_once() -> Result<()> {
         late("a/4.tsv.gz", "b/4.tsv.gz"),
         late("b/2.tsv.gz", "b/4.tsv.gz"),
     ];
-    run.ensure(told == expected, format!("expected {expected:#?}"))
+    run.ensure(logged == expected, format!("expected {expected:#?}"))
 }
 
 #[test]
-fn what_is_no_log_is_told_once() -> Result<()> {
+fn what_is_no_log_is_logged_once() -> Result<()> {
     let work = Workdir::new()?;
     fs::create_dir(work.path("folder.tsv.gz"))?;
     let running = work.start(&["--follow"])?;
@@ -390,5 +417,5 @@ fn a_dry_run_cannot_follow() -> Result<()> {
     let work = Workdir::new()?;
     let run = work.load(&["--follow", "--dry"])?;
     run.exits(2)?;
-    run.stderr.contains("cannot be used with").then_some(()).context("told why")
+    run.stderr.contains("cannot be used with").then_some(()).context("say why")
 }

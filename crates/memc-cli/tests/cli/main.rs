@@ -1,10 +1,14 @@
 //! The binary `memc-load` from outside, against real servers: its options, its log, its files, its exit codes.
 
+mod away;
 mod broken;
 mod changes;
+mod check;
 mod chronology;
 mod dry;
+mod files;
 mod follow;
+mod get;
 mod inputs;
 mod killed;
 mod kinds;
@@ -14,12 +18,19 @@ mod locks;
 mod logging;
 mod lost;
 mod memory;
+mod metrics;
+mod names;
 mod options;
+mod orphans;
 mod outputs;
+mod permissions;
+mod quarantine;
 mod rejects;
 mod run;
 mod servers;
+mod service;
 mod signals;
 mod terminal;
 mod variables;
+mod verify;
 mod workdir;

@@ -19,17 +19,29 @@ fn the_self_check_passes_and_loads_nothing() -> Result<()> {
 }
 
 #[test]
-fn wrong_usage_is_told_and_nothing_is_done() -> Result<()> {
+fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", Sample::new(2).text(10))?;
-    for (arguments, told) in [
+    for (arguments, message) in [
         (&["--idfa", "localhost"][..], "'localhost' is not a server address: the port is missing"),
         (&["--gaid", "localhost:0"], "'localhost:0' is not a server address"),
         (&["--adid", "::1:33013"], "an IPv6 address needs brackets"),
         (&["--dvid", "unix:"], "the path of the socket is missing"),
         (&["--dvid"], "--dvid"),
         (&["--unknown"], "--unknown"),
-        (&["positional"], "positional"),
+        (&["file"], "the argument '--pattern' cannot be used with '[FILE]...': quote the pattern, so that"),
+        (&["--pattern", ""], "it is empty: give one such as '/data/appsinstalled/*.tsv.gz'"),
+        (&["--pattern", "/tmp/"], "it is a folder: give '/tmp/*.tsv.gz'"),
+        (&["--idfa", "http://x:1"], "give host:port without a scheme"),
+        (&["--idfa", "a:1,b:1"], "it is a list, but several servers for one device type"),
+        (&["--follow", "--dry"], "the argument '--follow' cannot be used with '--dry'"),
+        (&["-q", "-v"], "the argument '--quiet' cannot be used with '--verbose'"),
+        (&["--log-format", "xml"], "--log-format"),
+        (&["--dry", "check"], "the argument '--dry' cannot be used with the command 'check'"),
+        (&["get", "idfa:x"], "the argument '--pattern' cannot be used with the command 'get'"),
+        (&["get"], "<KEY>..."),
+        (&["verify"], "<FILE>..."),
+        (&["check", "--pattern", "x", "file"], "cannot be used with"),
         (&["--threads", "0"], "--threads"),
         (&["--threads", "two"], "--threads"),
         (&["--connections", "0"], "--connections"),
@@ -49,14 +61,14 @@ fn wrong_usage_is_told_and_nothing_is_done() -> Result<()> {
     ] {
         let run = work.load(arguments)?;
         run.exits(2)?;
-        run.ensure(run.stderr.contains(told), format!("expected to be told '{told}'"))?;
+        run.ensure(run.stderr.contains(message), format!("expected '{message}'"))?;
         run.leaves(&["1.tsv.gz"])?;
     }
     work.holds_nothing()
 }
 
 #[test]
-fn the_first_log_line_tells_the_options() -> Result<()> {
+fn the_first_log_line_has_the_options() -> Result<()> {
     let work = Workdir::new()?;
     let pattern = work.name("none");
     let options =
@@ -67,15 +79,39 @@ fn the_first_log_line_tells_the_options() -> Result<()> {
     let expected = format!(
         "I Memc loader started with options: pattern={pattern} dry=true idfa=[::1]:1 gaid=unix:/s \
          adid=127.0.0.1:33015 dvid=127.0.0.1:33016 imei=h:7 threads=3 connections=2 timeout=1m 30s \
-         retry-for=0s max-error-rate=0.01"
+         retry-for=0s max-error-rate=0.01 (times in UTC"
     );
-    run.ensure(run.log()?.first() == Some(&expected.as_str()), expected)
+    let zone = run.log()?.first().and_then(|line| line.strip_prefix(expected.as_str())).map(str::to_owned);
+    // Such as `+02:00)`.
+    run.ensure(zone.is_some_and(|zone| zone.starts_with(['+', '-']) && zone.len() == 7), expected)
+}
+
+#[test]
+fn quiet_and_verbose_choose_the_lines_of_the_log() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\te7e1\t1\t2\t3\nbad\n")?;
+    for (options, levels) in [
+        (&["-q"][..], "WE"),
+        (&["-qq"], "E"),
+        (&["--quiet", "--quiet"], "E"),
+        (&[], "IDWE"),
+        (&["-v"], "IDWE"),
+    ] {
+        let run = work.load(&[options, &["--dry"]].concat())?;
+        run.exits(3)?;
+        for level in ["I", "D", "W", "E"] {
+            let shown = !run.log_of(level)?.is_empty();
+            run.ensure(shown == levels.contains(level), format!("{options:?}: lines of level {level}"))?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
 fn help_has_groups_and_examples_and_goes_to_standard_output() -> Result<()> {
     let work = Workdir::new()?;
-    let parts = ["Files:", "Servers:", "Speed:", "Output:", "Environment:", "Exit status:", "Examples:"];
+    let parts =
+        ["Commands:", "Files:", "Servers:", "Speed:", "Output:", "Environment:", "Exit status:", "Examples:"];
     let run = work.run(&["--help"])?;
     run.exits_with_text()?;
     run.ensure(parts.iter().all(|part| run.stdout.contains(part)), format!("expected {parts:?}"))?;
@@ -83,14 +119,14 @@ fn help_has_groups_and_examples_and_goes_to_standard_output() -> Result<()> {
 }
 
 #[test]
-fn the_readme_shows_the_short_help() -> Result<()> {
+fn the_guide_shows_the_short_help() -> Result<()> {
     let work = Workdir::new()?;
     let run = work.run(&["-h"])?;
     run.exits_with_text()?;
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
     let help: String = run.stdout.lines().map(indented).collect();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"))?;
-    run.ensure(readme.contains(&help), "expected it in README.md, indented")
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide.md"))?;
+    run.ensure(guide.contains(&help), "expected it in docs/guide.md, indented")
 }
 
 #[test]
@@ -112,14 +148,22 @@ fn packages_get_a_manual_page_and_completions() -> Result<()> {
     let work = Workdir::new()?;
     let page = work.run(&["--print-man"])?;
     page.exits_with_text()?;
-    let parts =
-        [".TH memc-load 1", ".SH SERVERS", "\\-\\-retry\\-for", ".SH EXAMPLES", ".SH \"EXIT STATUS\""];
+    let parts = [
+        ".TH memc-load 1",
+        ".SH SERVERS",
+        ".SH COMMANDS",
+        "memc\\-load verify [OPTIONS] <FILE>...",
+        "\\-\\-retry\\-for",
+        ".SH EXAMPLES",
+        ".SH \"EXIT STATUS\"",
+    ];
     page.ensure(parts.iter().all(|part| page.stdout.contains(part)), format!("expected {parts:?}"))?;
     page.ensure(!page.stdout.contains("print\\-man"), "options for packages are not for users")?;
     for shell in ["bash", "zsh", "fish"] {
         let run = work.run(&["--print-completions", shell])?;
         run.exits_with_text()?;
-        let sound = run.stdout.contains("memc-load") && run.stdout.contains("max-error-rate");
+        let parts = ["memc-load", "max-error-rate", "verify"];
+        let sound = parts.iter().all(|part| run.stdout.contains(part));
         run.ensure(sound, "expected completions")?;
     }
     Ok(())

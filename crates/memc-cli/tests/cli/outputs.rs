@@ -1,7 +1,8 @@
 //! `--report` and `--metrics`: what a run came to, for other programs, however it ended.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use anyhow::{Context, Result, bail, ensure};
 use memc_testkit::{Memcached, Sample};
@@ -29,7 +30,7 @@ fn report(work: &Workdir) -> Result<Value> {
 
 /// The values by name and labels, read as strictly as a scraper does; every metric has a help text and a type
 /// before its first value.
-fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
+pub(crate) fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
     let text = fs::read_to_string(work.path("metrics.prom"))?;
     ensure!(text.ends_with('\n'), "the last line has no end");
     let (mut values, mut helped, mut typed) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -40,7 +41,7 @@ fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
                 ensure!(!helped.contains(&name) && !help.is_empty(), "{line}");
                 helped.push(name);
             }
-            ["#", "TYPE", name, "gauge"] => {
+            ["#", "TYPE", name, "counter" | "gauge"] => {
                 ensure!(helped.last() == Some(&name), "{line}");
                 typed.push(name);
             }
@@ -63,7 +64,7 @@ fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
 }
 
 /// Checks some values of the metrics.
-fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
+pub(crate) fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
     for (series, value) in expected {
         let found = metrics.get(&format!("memc_load_{series}"));
         ensure!(found == Some(value), "{series} is {found:?}, not {value}: {metrics:#?}");
@@ -84,7 +85,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let version = work.run(&["--version"])?.stdout;
     ensure!(report["program_version"] == version.trim().replacen("memc-load ", "", 1), "{report:#}");
     for (name, expected) in [
-        ("schema_version", json!(1)),
+        ("schema_version", json!(2)),
         ("exit_code", json!(3)),
         ("error", Value::Null),
         ("dry", json!(false)),
@@ -108,7 +109,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     let packed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
     ensure!(report["bytes_in"] == packed, "{report:#}");
     let server = &report["servers"][1];
-    ensure!(server["device_type"] == "gaid" && server["records"] == 1, "{report:#}");
+    ensure!(server["device_types"] == json!(["gaid"]) && server["records"] == 1, "{report:#}");
     ensure!(
         server["memory_limit_bytes"].as_u64() > Some(0) && server["files_lost"] == json!([]),
         "{report:#}"
@@ -118,16 +119,16 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     tells(
         &metrics(&work)?,
         &[
-            ("exit_code", 3.0),
-            ("files_found", 2.0),
-            ("files_done", 2.0),
-            ("lines", 4.0),
-            ("records_loaded", 3.0),
-            ("lines_rejected{reason=\"field_count\"}", 1.0),
-            ("lines_rejected{reason=\"invalid_key\"}", 0.0),
-            ("app_ids_dropped", 1.0),
+            ("last_round_exit_code", 3.0),
+            ("last_round_files_found", 2.0),
+            ("files_done_total", 2.0),
+            ("lines_total", 4.0),
+            ("records_loaded_total", 3.0),
+            ("lines_rejected_total{reason=\"field_count\"}", 1.0),
+            ("lines_rejected_total{reason=\"invalid_key\"}", 0.0),
+            ("app_ids_dropped_total{kind=\"not_an_integer\"}", 1.0),
             (
-                "server_records{device_type=\"idfa\",server=\"ADDRESS\"}"
+                "server_records_total{device_types=\"idfa\",server=\"ADDRESS\"}"
                     .replace("ADDRESS", &address)
                     .as_str(),
                 2.0,
@@ -154,7 +155,10 @@ fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
     run.fails_with(&[error])?;
     ensure!(report["exit_code"] == 1 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_found", 2.0), ("files_done", 1.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 1.0), ("last_round_files_found", 2.0), ("files_done_total", 1.0)],
+    )
 }
 
 #[test]
@@ -167,7 +171,10 @@ fn a_run_with_nothing_to_do_is_reported() -> Result<()> {
         empty["files_found"] == 0 && empty["files"] == json!([]) && empty["error"].is_null(),
         "{empty:#}"
     );
-    tells(&metrics(&work)?, &[("exit_code", 0.0), ("files_found", 0.0), ("records_loaded", 0.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 0.0), ("last_round_files_found", 0.0), ("records_loaded_total", 0.0)],
+    )
 }
 
 #[test]
@@ -207,7 +214,7 @@ fn a_run_that_a_signal_stops_is_reported() -> Result<()> {
     let report = report(&work)?;
     ensure!(report["exit_code"] == 143 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 143.0), ("files_done", 1.0)])
+    tells(&metrics(&work)?, &[("last_round_exit_code", 143.0), ("files_done_total", 1.0)])
 }
 
 #[test]
@@ -232,8 +239,8 @@ fn files_that_a_server_has_lost_are_reported() -> Result<()> {
     let lost = report["servers"][0]["files_lost"].as_array().context("a list")?;
     ensure!(lost.first() == Some(&json!(work.name("1.tsv.gz"))), "{report:#}");
     let lost = if lost.len() == 1 { 1.0 } else { 2.0 };
-    let series = format!("server_files_lost{{device_type=\"idfa\",server=\"{address}\"}}");
-    tells(&metrics(&work)?, &[(&series, lost), ("exit_code", 3.0)])
+    let series = format!("server_files_lost_total{{device_types=\"idfa\",server=\"{address}\"}}");
+    tells(&metrics(&work)?, &[(&series, lost), ("last_round_exit_code", 3.0)])
 }
 
 #[test]
@@ -285,7 +292,10 @@ fn a_follower_that_fails_between_two_rounds_does_not_report_the_last_one_again()
     let error = report["error"].as_str().context("an error")?;
     ensure!(error.starts_with(&format!("cannot lock '{}'", work.name("b"))), "{error}");
     ensure!(report["files"] == json!([]) && report["records_loaded"] == 0, "{report:#}");
-    tells(&metrics(&work)?, &[("exit_code", 1.0), ("files_done", 0.0), ("records_loaded", 0.0)])
+    tells(
+        &metrics(&work)?,
+        &[("last_round_exit_code", 1.0), ("last_round_files_done", 0.0), ("last_round_records_loaded", 0.0)],
+    )
 }
 
 #[test]
@@ -315,4 +325,89 @@ fn a_report_may_go_to_standard_output() -> Result<()> {
     let report: Value = serde_json::from_str(&run.stdout)?;
     let Some(files) = report["files"].as_array() else { bail!("{report:#}") };
     run.ensure(files.len() == 1, "a report of one file")
+}
+
+#[test]
+fn a_folder_in_the_place_of_an_output_is_found_before_the_load() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    fs::create_dir(work.path("folder"))?;
+    let folder = work.name("folder");
+    for option in ["--report", "--metrics", "--rejects", "--log"] {
+        let run = work.load(&[option, &folder])?;
+        run.ensure(run.status().code() == Some(1), "expected exit code 1")?;
+        run.leaves(&["1.tsv.gz"])?;
+        run.ensure(
+            run.stderr.contains(&folder) && run.stderr.contains("s a directory"),
+            "expected the reason",
+        )?;
+    }
+    work.holds_nothing()
+}
+
+#[test]
+fn metrics_can_be_read_whatever_the_umask_and_a_file_keeps_its_mode() -> Result<()> {
+    let work = Workdir::new()?;
+    let outputs = outputs(&work);
+    let outputs = outputs.each_ref().map(String::as_str);
+    let modes = |report: u32, metrics: u32| {
+        for (name, expected) in [("report", report), ("metrics.prom", metrics)] {
+            let mode = work.path(name).metadata()?.permissions().mode() & 0o777;
+            ensure!(mode == expected, "{name} has {mode:o}, not {expected:o}");
+        }
+        Ok(())
+    };
+    work.load_after("umask 027; exec", &outputs)?.exits(0)?;
+    modes(0o640, 0o644)?;
+    fs::set_permissions(work.path("report"), Permissions::from_mode(0o604))?;
+    fs::set_permissions(work.path("metrics.prom"), Permissions::from_mode(0o640))?;
+    work.load_after("umask 027; exec", &outputs)?.exits(0)?;
+    modes(0o604, 0o640)
+}
+
+#[test]
+fn an_output_that_would_be_loaded_as_a_log_is_wrong_usage() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("in/1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    fs::create_dir(work.path("out"))?;
+    symlink("../in/new", work.path("out/link"))?;
+    symlink("in", work.path("folder"))?;
+    let pattern = work.name("in/*");
+    for option in ["--log", "--rejects", "--report", "--metrics"] {
+        for path in ["in/new", "out/../in/new", "out/link", "folder/new", "in/1.tsv.gz"] {
+            for mode in [&[][..], &["--follow"], &["--dry"]] {
+                let path = work.name(path);
+                let run = work.load(&[&["--pattern", &pattern, option, &path][..], mode].concat())?;
+                run.exits(2)?;
+                run.leaves(&["folder/1.tsv.gz", "in/1.tsv.gz", "out/link"])?;
+                let text = format!("the file of '{option} {path}' matches '--pattern {pattern}'");
+                run.ensure(run.stderr.contains(&text), text)?;
+            }
+        }
+    }
+    work.holds_nothing()
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_like_a_full_disk() -> Result<()> {
+    // In blocks of 512 bytes, or of 1,024 where the shell is bash. Standard error is such a file here.
+    let limited = "ulimit -f 1; exec";
+    for (option, code, text) in [
+        ("--rejects", 1, "cannot write the rejected lines to"),
+        ("--report", 3, "option --report: cannot write"),
+        ("--metrics", 3, "option --metrics: cannot write"),
+    ] {
+        let work = Workdir::new()?;
+        work.gzip("1.tsv.gz", "bad\n".repeat(100_000))?;
+        let run = work.load_after(limited, &[option, &work.name("file"), "--log", "/dev/null"])?;
+        run.ensure(run.status().code() == Some(code), format!("expected exit code {code}"))?;
+        run.ensure(run.stderr.contains(text) && run.stderr.contains("File too large"), text)?;
+    }
+    let work = Workdir::new()?;
+    for number in 1..40 {
+        work.gzip(&format!("{number}.tsv.gz"), "bad\n")?;
+    }
+    let run = work.load_after(limited, &["--log", &work.name("log")])?;
+    run.ensure(run.status().code().is_some(), "it was killed")?;
+    run.ensure(!work.path("39.tsv.gz").exists(), "a log that is full stops nothing")
 }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// No run in these tests takes nearly as long; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A failed check shows so many lines of standard error at most, the last ones.
+/// A failed check shows at most this many lines of standard error, the last ones.
 const SHOWN_LINES: usize = 40;
 
 /// Says that a test does nothing here, past the harness, which shows nothing of tests that pass.
@@ -47,9 +47,27 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the binary.
     pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts the binary with these variables.
+    pub(crate) fn start_with(arguments: &[String], variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+        command.envs(variables.iter().copied());
+        Self::start_by(command, arguments)
+    }
+
+    /// Starts the binary by way of a shell, in which `setup` comes first.
+    pub(crate) fn start_after(setup: &str, arguments: &[String]) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{setup} \"$@\""), "sh", env!("CARGO_BIN_EXE_memc-load")]);
+        Self::start_by(shell, arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[String]) -> Result<Self> {
         // Files, not pipes: nobody has to read them for the program to go on.
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
+        let process = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)
@@ -143,6 +161,13 @@ impl Run {
     pub(crate) fn ensure(&self, sound: bool, what: impl fmt::Display) -> Result<()> {
         ensure!(sound, "{what}\n{self}");
         Ok(())
+    }
+
+    /// Checks the exit code, and that standard output has just these lines.
+    pub(crate) fn shows(&self, code: i32, lines: &[impl AsRef<str>]) -> Result<()> {
+        self.ensure(self.status.code() == Some(code), format!("expected exit code {code}"))?;
+        let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
+        self.ensure(self.stdout.lines().eq(lines.iter().copied()), format!("expected to be shown {lines:#?}"))
     }
 
     /// Checks the exit code, and that nothing came to standard output.

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use memc_testkit::{Memcached, Sample};
 
 use crate::run::skip;
@@ -72,7 +72,7 @@ fn device_types_may_share_a_server() -> Result<()> {
 }
 
 #[test]
-fn a_shared_server_at_fault_is_told_with_all_of_its_options() -> Result<()> {
+fn a_shared_server_at_fault_is_named_with_all_of_its_options() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", "imei\tx\t1\t2\t3\n")?;
     let mut dead = Memcached::start(&[])?;
@@ -115,21 +115,17 @@ fn a_server_that_comes_up_late_is_waited_for() -> Result<()> {
     let mut late = Memcached::start(&[])?;
     late.kill()?;
     let address = late.address();
-    let run = std::thread::scope(|scope| -> Result<_> {
-        let starting = scope.spawn(|| {
-            std::thread::sleep(Duration::from_millis(700));
-            late.restart()
-        });
-        let run = work.load(&["--gaid", &address])?;
-        starting.join().ok().context("a panic")??;
-        Ok(run)
-    })?;
+    let mut running = work.start(&["--gaid", &address])?;
+    running.wait_for_log(": away: ")?;
+    late.restart()?;
+    let run = work.finish(running)?;
     run.exits(0)?;
     run.leaves(&[".1.tsv.gz"])?;
     let warnings = run.log_of("W")?;
-    let sound = warnings.len() == 1
-        && warnings[0].starts_with(&format!("{address}: "))
-        && warnings[0].ends_with(" retries, since it was away or a connection broke");
+    let sound = warnings.iter().all(|line| line.starts_with(&address))
+        && warnings
+            .last()
+            .is_some_and(|line| line.ends_with(" retries, since it was away or a connection broke"));
     run.ensure(sound, "expected a warning of retries")?;
     same(&late.contents()?, &model(&[text]).servers["gaid"])
 }

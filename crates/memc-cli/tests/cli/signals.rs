@@ -13,7 +13,7 @@ use crate::workdir::{Workdir, model};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The log line on a first signal.
-fn told(signal: &str) -> String {
+fn announced(signal: &str) -> String {
     format!("W {signal}: finishing what is in flight; again to end at once")
 }
 
@@ -37,7 +37,7 @@ fn stops_and_goes_on(signal: Signal, name: &str, code: i32) -> Result<()> {
     run.exits(code)?;
     run.ensure(signalled.elapsed() < Duration::from_secs(5), "expected to end within seconds")?;
     run.leaves(&[".1.tsv.gz", "2.tsv.gz", "3.tsv.gz"])?;
-    run.logs(&[told(name)])?;
+    run.logs(&[announced(name)])?;
     run.ensure(run.log_of("E")?.is_empty(), "to be asked to stop is no error")?;
     let last = run.log()?.pop();
     run.ensure(last.is_some_and(|line| line.starts_with("I 1 of 3 files done: 500 records, ")), "totals")?;
@@ -80,7 +80,7 @@ fn a_server_that_hangs_does_not_hold_a_run_that_is_to_stop() -> Result<()> {
     run.exits(143)?;
     run.ensure(signalled.elapsed() < Duration::from_secs(8), "expected to end after one timeout")?;
     run.leaves(&[".1.tsv.gz", "2.tsv.gz"])?;
-    run.logs(&[told("SIGTERM")])?;
+    run.logs(&[announced("SIGTERM")])?;
     let last = run.log()?.into_iter().rfind(|line| line.starts_with("I "));
     run.ensure(last.is_some_and(|line| line.starts_with("I 1 of 2 files done: 1 records, ")), "totals")?;
 

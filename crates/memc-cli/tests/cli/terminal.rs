@@ -127,3 +127,22 @@ fn nothing_but_the_log_is_shown_if_that_is_asked_for_or_the_terminal_can_do_no_m
     }
     Ok(())
 }
+
+/// It showed `0s left`.
+#[test]
+fn the_progress_names_the_server_that_is_waited_for() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "gaid\tx\t1\t2\t3\n")?;
+    let mut dead = memc_testkit::Memcached::start(&[])?;
+    dead.kill()?;
+    let route = format!("imei={}", dead.address());
+    work.gzip("2.tsv.gz", "imei\tx\t1\t2\t3\n")?;
+    let (sent, code) = on_a_terminal(&work, "xterm", &["--route", &route, "--retry-for", "2s"])?;
+    ensure!(code == Some(1), "{sent}");
+    let waits =
+        format!("{} (2 of 2): waiting for {} (--route imei=ADDR)", work.name("2.tsv.gz"), dead.address());
+    for part in [waits.as_str(), " records/s, waiting"] {
+        ensure!(sent.contains(part), "no '{part}' in {}", sent.escape_debug());
+    }
+    Ok(())
+}

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::run::{Run, Running};
 
-/// See the module's text. All of it is gone when this is dropped.
+/// The folder and the servers; all of it is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Workdir {
     folder: TempDir,
@@ -62,6 +62,16 @@ impl Workdir {
         self.finish(Running::start(&arguments)?)
     }
 
+    /// Runs it with these arguments and the four servers.
+    pub(crate) fn with_servers(&self, arguments: &[&str]) -> Result<Run> {
+        let mut all = Vec::new();
+        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
+            all.extend([format!("--{name}"), server.address()]);
+        }
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.finish(Running::start(&all)?)
+    }
+
     /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern
     /// and the four servers.
     pub(crate) fn load(&self, options: &[&str]) -> Result<Run> {
@@ -71,6 +81,16 @@ impl Workdir {
     /// The same, but without waiting for its end.
     pub(crate) fn start(&self, options: &[&str]) -> Result<Running> {
         Running::start(&self.arguments(options)?)
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_with(&self, options: &[&str], variables: &[(&str, &str)]) -> Result<Running> {
+        Running::start_with(&self.arguments(options)?, variables)
+    }
+
+    /// Runs it with these options by way of a shell, in which `setup` comes first: `umask 077; exec`.
+    pub(crate) fn load_after(&self, setup: &str, options: &[&str]) -> Result<Run> {
+        self.finish(Running::start_after(setup, &self.arguments(options)?)?)
     }
 
     /// Waits for the end of a run.
@@ -102,7 +122,7 @@ impl Workdir {
             if path.is_dir() {
                 self.list(&path, files)?;
             } else {
-                files.push(path.strip_prefix(self.folder.path())?.display().to_string());
+                files.push(path.strip_prefix(self.folder.path())?.to_string_lossy().into_owned());
             }
         }
         Ok(())

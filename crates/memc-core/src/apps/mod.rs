@@ -16,24 +16,13 @@
 mod parse;
 mod serialize;
 
-use std::borrow::Cow;
-
-pub use parse::AppsInstalled;
+pub use parse::{AppsInstalled, COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
 /// The crate whose [`Message`](prost::Message) decodes a [`UserApps`].
 pub use prost;
 pub use serialize::{UserApps, serialize};
 
 use crate::buffers::{self, LARGE_BYTES};
 use crate::{Encode, Record, RejectReason};
-
-/// A coordinate is not a decimal float.
-pub const COORDINATES: RejectReason = RejectReason::Other(Cow::Borrowed("coordinates"));
-
-/// The kind of a dropped app id that is an integer, but no `u32`.
-pub const OUT_OF_RANGE: &str = "out_of_range";
-
-/// The kind of a dropped app id that is no integer; it may be empty.
-pub const NOT_AN_INTEGER: &str = "not_an_integer";
 
 /// The encoder of the apps log: [`AppsInstalled`] lines to [`UserApps`] messages, on the
 /// server of their device type.
@@ -81,7 +70,10 @@ impl Encode for AppsEncoder {
         serialize::put_key(fields.device_type, fields.device_id, &mut record.key);
         if fields.app_ids.len() > LARGE_BYTES {
             // An id takes no more bytes than its text, once a block is done.
-            buffers::reserve(&mut record.value, fields.app_ids.len() + serialize::MAX_APP_LEN * parse::BLOCK_BYTES);
+            buffers::reserve(
+                &mut record.value,
+                fields.app_ids.len() + serialize::MAX_APP_LEN * parse::BLOCK_BYTES,
+            );
         }
         for block in parse::blocks(fields.app_ids) {
             let (kept, dropped) = parse::parse_apps(block, &mut self.apps);
@@ -108,7 +100,8 @@ mod tests {
             let mut record = Record::default();
             assert_eq!(encoder.encode(line.as_bytes(), &mut record), Ok(Some(0)));
             let (mut apps, mut key, mut value) = (Vec::new(), Vec::new(), Vec::new());
-            let parsed = AppsInstalled::parse(line.as_bytes(), &mut apps).ok().flatten().expect("a sound line");
+            let parsed =
+                AppsInstalled::parse(line.as_bytes(), &mut apps).ok().flatten().expect("a sound line");
             serialize(&parsed, &mut key, &mut value);
             assert!((&key, &value) == (&record.key, &record.value));
             assert_eq!(record.dropped_total(), u64::from(parsed.dropped_apps));

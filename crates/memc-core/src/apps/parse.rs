@@ -1,7 +1,17 @@
 //! The rules of a line of the apps log: bytes in, an [`AppsInstalled`] or a [`RejectReason`] out, no I/O.
 
+use std::borrow::Cow;
+
 use crate::RejectReason;
-use crate::apps::{COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
+
+/// A coordinate is not a decimal float.
+pub const COORDINATES: RejectReason = RejectReason::Other(Cow::Borrowed("coordinates"));
+
+/// The kind of a dropped app id that is an integer, but no `u32`.
+pub const OUT_OF_RANGE: &str = "out_of_range";
+
+/// The kind of a dropped app id that is no integer; it may be empty.
+pub const NOT_AN_INTEGER: &str = "not_an_integer";
 
 /// The longest app ids field that is parsed at once.
 pub(super) const BLOCK_BYTES: usize = 64 * 1024;
@@ -401,7 +411,11 @@ mod tests {
             ("-0", None),
         ] {
             let found: Vec<_> = dropped_app_ids(piece.as_bytes()).collect();
-            assert_eq!(found, kind.map(|kind| (kind, piece.as_bytes())).into_iter().collect::<Vec<_>>(), "{piece}");
+            assert_eq!(
+                found,
+                kind.map(|kind| (kind, piece.as_bytes())).into_iter().collect::<Vec<_>>(),
+                "{piece}"
+            );
         }
         let found: Vec<_> = dropped_app_ids(b"1,x,2,-3,").map(|(_, piece)| piece).collect();
         assert_eq!(found, [&b"x"[..], b"-3", b""]);
@@ -427,7 +441,9 @@ mod tests {
     fn a_long_field_is_parsed_in_blocks_with_the_same_pieces() {
         let long_piece = "0".repeat(2 * BLOCK_BYTES) + "7";
         let ids: Vec<String> = (0..50_000).map(|id: u32| (id * 7919).to_string()).collect();
-        for field in [ids.join(","), ids.join(",") + ",", format!("{},{long_piece},5", ids.join(",")), long_piece] {
+        for field in
+            [ids.join(","), ids.join(",") + ",", format!("{},{long_piece},5", ids.join(",")), long_piece]
+        {
             let mut apps = Vec::new();
             let (kept, dropped) = parse_apps(field.as_bytes(), &mut apps);
             let (mut in_blocks, mut dropped_in_blocks, mut count) = (Vec::new(), 0, 0);

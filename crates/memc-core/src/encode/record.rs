@@ -104,8 +104,12 @@ mod tests {
         record.drop_part("long", &[b'x'; 1000]);
         assert_eq!((record.dropped(), record.dropped_total()), (&[("odd", 5), ("long", 1)][..], 6));
         let parts: Vec<_> = record.parts().collect();
-        let expected =
-            [("odd", &b"part 0"[..]), ("odd", b"part 1"), ("odd", b"part 2"), ("long", &[b'x'; MAX_PART_BYTES])];
+        let expected = [
+            ("odd", &b"part 0"[..]),
+            ("odd", b"part 1"),
+            ("odd", b"part 2"),
+            ("long", &[b'x'; MAX_PART_BYTES]),
+        ];
         assert_eq!(parts, expected);
         record.explain("it is odd");
         record.clear();

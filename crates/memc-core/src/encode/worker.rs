@@ -1,7 +1,5 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::encode::record::Record;
 use crate::order::budget::CHUNK_BYTES;
@@ -10,15 +8,12 @@ use crate::order::reorder::ReorderQueue;
 use crate::order::tally::Tally;
 use crate::read::chunk::{Chunk, Piece, Text};
 use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
+use crate::route::{self, Routes};
 use crate::wire::batch::Batch;
 use crate::{Encode, Error};
 
-/// The longest key, from memcached's
-/// [protocol](https://github.com/memcached/memcached/blob/master/doc/protocol.txt), section "Keys".
-const MAX_KEY_BYTES: usize = 250;
-
 /// The most that a command takes beside its value, about, with that of the end of a batch.
-const MAX_COMMAND_BYTES: usize = 2 * MAX_KEY_BYTES;
+const MAX_COMMAND_BYTES: usize = 2 * route::MAX_KEY_BYTES;
 
 /// A record's buffer that has grown over this for an odd line is not kept.
 const MAX_KEPT_VALUE_BYTES: usize = 1024 * 1024;
@@ -31,7 +26,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) queues: &'a [ReorderQueue],
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
-    pub(crate) connections: usize,
+    pub(crate) routes: &'a Routes,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
@@ -53,7 +48,7 @@ impl<'a, E: Encode> Worker<'a, E> {
 
     /// Encodes the lines of a chunk and leaves the batches to the connections.
     pub(crate) fn work(&mut self, chunk: Chunk) {
-        let Chunk { number, piece, text, mut share } = chunk;
+        let Chunk { number, piece, text, mut share, ends_input } = chunk;
         let shared = self.shared;
         self.take_batches(text.as_bytes().len());
         let mut tally = Tally::default();
@@ -79,6 +74,7 @@ impl<'a, E: Encode> Worker<'a, E> {
         share.set((CHUNK_BYTES + batches + tally.kept_bytes()).into());
         for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
             batch.close();
+            batch.ends_input = ends_input;
             queue.submit(number, batch);
         }
         shared.ledger.report_encoded(number, tally, share);
@@ -118,22 +114,18 @@ impl<'a, E: Encode> Worker<'a, E> {
         let record = &mut self.record;
         record.clear();
         let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
-        if !is_key(&record.key) {
+        if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let lane = match self.shared.connections {
-            1 => server,
-            connections => server * connections + lane(&record.key, connections),
-        };
-        let Some(batch) = self.batches.get_mut(lane) else {
-            let servers = self.shared.queues.len() / self.shared.connections;
+        let Some(lane) = self.shared.routes.lane(server, &record.key) else {
+            let servers = self.shared.routes.places();
             self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
             return Ok(());
         };
         if record.value.len() > LARGE_BYTES {
-            batch.reserve(record.value.len() + MAX_COMMAND_BYTES);
+            self.batches[lane].reserve(record.value.len() + MAX_COMMAND_BYTES);
         }
-        batch.push(number, &record.key, &record.value);
+        self.batches[lane].push(number, &record.key, &record.value);
         if !record.dropped().is_empty() {
             note_dropped(record, number, tally);
         }
@@ -157,51 +149,5 @@ fn note_dropped(record: &Record, line: u32, tally: &mut Tally) {
         if tally.dropped_parts.iter().filter(|it| it.kind == kind).count() < QUOTED_REJECTS {
             tally.dropped_parts.push(DroppedPart { line: line.into(), kind: kind.into(), text: quote(part) });
         }
-    }
-}
-
-/// Which of a server's connections a key always takes, so that its records stay in order.
-fn lane(key: &[u8], connections: usize) -> usize {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    usize::try_from(hasher.finish() % connections as u64).unwrap_or(0)
-}
-
-/// Whether memcached takes it as a key, and as nothing but a key.
-fn is_key(key: &[u8]) -> bool {
-    // Without a way out of the loop, many bytes are looked at in one step.
-    let bad = key.iter().fold(false, |bad, &byte| bad | (byte <= 32) | (byte == 127));
-    !key.is_empty() && key.len() <= MAX_KEY_BYTES && !bad
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_memcached_takes() {
-        for (key, good) in [
-            (&b"idfa:e7e1"[..], true),
-            (&[b'k'; 250], true),
-            (&[b'k'; 251], false),
-            (b"", false),
-            (b"a b", false),
-            (b"a\rb", false),
-            (b"a\nset x 0 0 1", false),
-            (b"a\0", false),
-            (b"a\x1f", false),
-            (b"a\x7f", false),
-            (b"\x80\xff", true),
-        ] {
-            assert_eq!(is_key(key), good, "{}", key.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn a_key_keeps_its_lane() {
-        let lanes: Vec<_> = (0..100_u8).map(|byte| lane(&[byte], 3)).collect();
-        let on_another_thread = std::thread::spawn(|| (0..100_u8).map(|byte| lane(&[byte], 3)).collect());
-        assert_eq!(Some(&lanes), on_another_thread.join().ok().as_ref());
-        assert!((0..3).all(|lane| lanes.iter().filter(|it| **it == lane).count() > 20), "{lanes:?}");
     }
 }

@@ -18,6 +18,7 @@ use crate::read::backlog::Backlog;
 use crate::read::reader::{Chunks, Surroundings};
 use crate::report::RunReport;
 use crate::report::event::{Event, EventResult};
+use crate::route::Routes;
 use crate::send::lane::Lane;
 use crate::{Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
@@ -45,13 +46,13 @@ pub(crate) struct Attempt<T> {
     pub(crate) lanes: Vec<T>,
 }
 
-/// Reads, encodes and accounts. There are so many lanes, `connections` of them for each server; each of `serve` takes
-/// the batches of some of them, on a thread of its own.
+/// Reads, encodes and accounts. The routes say which lanes there are; each of `serve` takes the batches of some of them,
+/// on a thread of its own.
 pub(crate) fn run<E, I, T, F>(
     settings: &Settings<'_, E>,
     backlog: &mut Backlog<I>,
     on_event: &mut (impl FnMut(Event) -> EventResult + Send),
-    (lanes, connections): (usize, usize),
+    routes: &Routes,
     serve: impl IntoIterator<Item = F>,
 ) -> Attempt<T>
 where
@@ -61,26 +62,33 @@ where
     F: FnOnce(&[Lane<'_>]) -> T + Send,
 {
     let Settings { encoder, options, pool, stop, progress, first_input } = *settings;
+    let lanes = routes.lanes();
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
     let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let budget = Budget::new(options.max_bytes_in_flight);
     let events = Arc::new(Events::new(&budget));
     let ledger = Ledger::new(lanes, first_input, &budget, &events, progress);
-    let lanes: Vec<Lane<'_>> = (queues.iter())
-        .map(|turns| Lane { turns, ledger: &ledger, events: &events, spares: &batches })
-        .collect();
+    let lanes: Vec<Lane<'_>> =
+        (queues.iter()).map(|turns| Lane { turns, ledger: &ledger, spares: &batches }).collect();
     let shared = Shared {
         ledger: &ledger,
         queues: &queues,
         texts: &texts,
         batches: &batches,
-        connections,
+        routes,
         max_line_bytes: options.max_line_bytes,
         report_rejected: options.report_rejected,
     };
-    let reading =
-        Surroundings { ledger: &ledger, budget: &budget, events: &events, texts: &texts, batches: &batches, options, stop };
+    let reading = Surroundings {
+        ledger: &ledger,
+        budget: &budget,
+        events: &events,
+        texts: &texts,
+        batches: &batches,
+        options,
+        stop,
+    };
 
     let result = thread::scope(|scope| {
         // Also when a thread does not start, or panics, the others must come to their end for the scope to be left.
@@ -124,7 +132,9 @@ where
             let report = RunReport { unfinished: report.unfinished.or(unfinished), ..report };
             Attempt { report, error, last_end, lanes }
         }
-        Err(error) => Attempt { report: RunReport::default(), error: Some(error), last_end, lanes: Vec::new() },
+        Err(error) => {
+            Attempt { report: RunReport::default(), error: Some(error), last_end, lanes: Vec::new() }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::wire::batch::{Batch, Stored};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DryRecord<'a> {
-    /// The index of the server that would store it.
+    /// The index that the encoder returned: that of an address given to [`Loader::new`](crate::Loader::new).
     pub server: usize,
     /// Its key.
     pub key: &'a [u8],
@@ -16,7 +16,7 @@ pub struct DryRecord<'a> {
     pub value: &'a [u8],
 }
 
-/// Shows every record of the lanes, one for each server; then it counts as acknowledged.
+/// Shows every record of the lanes, one for each place; then it counts as acknowledged.
 pub(crate) fn show(lanes: &[Lane<'_>], on_record: &mut impl FnMut(DryRecord<'_>)) {
     for number in 0.. {
         let batches: Option<Vec<_>> = lanes.iter().map(|lane| lane.turns.take()).collect();

@@ -4,7 +4,7 @@ mod attempt;
 mod dry_run;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,22 @@ pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
 use crate::report::event::{Event, EventResult};
 use crate::report::{LoadError, RunReport, ServerCheck, ServerReport};
+use crate::route::Routes;
+use crate::send::known::Known;
 use crate::send::lane::Lane;
 use crate::send::sender::Sender;
-use crate::send::server::{Known, Server};
+use crate::send::server::Server;
 use crate::send::{pool, server};
 use crate::{Address, Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
 /// At most this many times in a row a load starts again with an input because a server was restarted.
 const MAX_RESTARTS: u32 = 5;
+
+/// The last answers of all servers are from within this time, or they are asked again.
+const RECENT: Duration = Duration::from_millis(250);
+
+/// They are asked again at most this often.
+const MAX_ROUNDS: usize = 5;
 
 /// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
 ///
@@ -34,8 +42,9 @@ const MAX_RESTARTS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Loader<E> {
     encoder: E,
-    servers: Vec<Address>,
-    known: Vec<Known>,
+    routes: Routes,
+    /// Of each server, what is kept from one load to the next.
+    known: Vec<Arc<Known>>,
     options: Options,
     pool: Option<Arc<ThreadPool>>,
     stop: StopHandle,
@@ -44,17 +53,17 @@ pub struct Loader<E> {
 
 impl<E: Encode> Loader<E> {
     /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
+    ///
+    /// Addresses may be equal, and are one server then: so are all with the same host and port (or path), as they are
+    /// written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
+    /// records with one key holds for each of them alone.
+    #[expect(clippy::needless_pass_by_value, reason = "a loader owns what it is made of")]
     pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        let mut known: Vec<Known> = Vec::with_capacity(servers.len());
-        for index in 0..servers.len() {
-            // What is known of a server is shared by all of its places, so that a restart is seen once.
-            let first = known.get(first_place(&servers, index)).cloned();
-            known.push(first.unwrap_or_default());
-        }
+        let routes = Routes::new(&servers, options.connections as usize);
         Self {
             encoder,
-            servers,
-            known,
+            known: routes.servers().iter().map(|_| Arc::default()).collect(),
+            routes,
             options,
             pool: None,
             stop: StopHandle::default(),
@@ -86,12 +95,22 @@ impl<E: Encode> Loader<E> {
     ///
     /// A server that is restarted meanwhile has lost what it held. The load notices that when it connects
     /// again, emits [`Event::ServerRestarted`], and starts again with the first input that is not finished. A
-    /// restart since an earlier load of this loader is noticed in the same way.
+    /// restart since an earlier load of this loader is reported in the same way.
+    ///
+    /// When a connection breaks, nothing newer is sent before it has ended. Where a proxy stands between loader and
+    /// server, which may deliver late what was in flight, those records are read back before the end of their input is
+    /// reported, and set again if they are stale ([`Event::RecordsReadBack`]). What the proxy delivers later than
+    /// [`Options::io_timeout`], and a second, after the last sign of it is not noticed. What a process that has ended
+    /// left unread in a server is waited for if it ran on this host and the server shows it (`stats conns`): not if it
+    /// ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has closed its connections.
+    ///
+    /// Each server is asked at the end whether it still is the process that it was. What happens to it after its answer,
+    /// within some 250 ms before this returns, is not noticed.
     ///
     /// `on_event` is called in the order of the inputs, from a thread of its own; the load goes on
-    /// meanwhile, as far as memory allows ([`Options::max_bytes_in_flight`]). When it has got the event of a finished
-    /// input, that input and all before it are stored. ([`Event::ServerRestarted`] comes from the calling thread,
-    /// between two attempts over the inputs.)
+    /// meanwhile, as far as memory allows ([`Options::max_bytes_in_flight`]). When it has
+    /// [`Event::InputFinished`], that input and all before it are stored. ([`Event::ServerRestarted`] and what is emitted
+    /// at the end of the load come from other threads, one at a time.)
     ///
     /// # Errors
     ///
@@ -108,77 +127,84 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
-        let connections = self.options.connections as usize;
-        let lanes = self.servers.len() * connections;
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
-        let threads = pool::start_threads(lanes)
+        let threads = pool::start_threads(self.routes.lanes())
             .map_err(|source| self.not_started(Error::Start { thread: "connecting", source }))?;
-        let mut servers: Vec<Server> = self
-            .servers
-            .iter()
-            .zip(&self.known)
-            .map(|(address, known)| Server::new(address, known))
+        let addresses = self.routes.servers().iter().zip(&self.known);
+        let mut servers: Vec<Server> = addresses
+            .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
             .collect();
-        self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
-            servers.iter_mut().for_each(|server| server.connect_anew(&self.options, &threads));
+        let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+            servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
             let servers = &servers;
-            let serve = (0..lanes).map(|lane| {
+            let serve = (0..self.routes.lanes()).map(|lane| {
+                let (server, connection) = self.routes.of_lane(lane);
                 move |lanes: &[Lane<'_>]| {
-                    Sender::new(&servers[lane / connections], &lanes[lane], &self.options, &self.stop).run()
+                    Sender::new(&servers[server], connection, &lanes[lane], &self.options, &self.stop).run()
                 }
             });
-            let mut attempt = attempt::run(settings, backlog, on_event, (lanes, connections), serve);
-            let mut reports: Vec<_> = self.servers.iter().map(ServerReport::of).collect();
+            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes, serve);
+            let mut reports = self.empty_report().servers;
             for (lane, report) in attempt.lanes.iter().enumerate() {
-                reports[lane / connections].merge(report);
+                reports[self.routes.of_lane(lane).0].merge(report);
             }
-            // Asked once, at the end of the last attempt: evictions count from the first connection.
+            // Asked once, at the end of the last attempt: what was evicted counts from the first connection.
             let retry_timeout = match &attempt.error {
                 None => Some(self.options.retry_timeout),
                 Some(Error::Restarted { .. } | Error::Start { .. }) => None,
-                // A server that fails has held up the stop for as long as it may.
-                Some(Error::Server { .. }) if self.stop.is_requested() => None,
                 Some(_) => Some(Duration::ZERO),
             };
             if let Some(retry_timeout) = retry_timeout
-                && let Err(error) = self.final_check(servers, retry_timeout, &mut reports)
+                && let Err(error) = self.final_check(servers, retry_timeout, on_event, &mut reports)
             {
                 attempt.error.get_or_insert(error);
             }
             attempt.report.servers = reports;
             attempt
-        })
+        });
+        if result.is_ok() {
+            self.known.iter().for_each(|known| known.end_load());
+        }
+        result
     }
 
-    /// Asks all servers at once what became of them, one that has several places once.
+    /// Asks all servers at the same time what became of them, and again if one of them had to be waited for: so the
+    /// last answers of all of them are of the same moment, right before the end.
     fn final_check(
         &self,
         servers: &[Server],
         retry_timeout: Duration,
+        on_event: &mut (impl FnMut(Event) -> EventResult + Send),
         reports: &mut [ServerReport],
     ) -> Result<(), Error> {
-        thread::scope(|scope| {
-            for (index, (server, report)) in servers.iter().zip(&mut *reports).enumerate() {
-                if first_place(&self.servers, index) == index {
+        let caller = Mutex::new((on_event, None));
+        let emit = |event| {
+            let (on_event, failed) = &mut *caller.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.is_none() {
+                *failed = on_event(event).err();
+            }
+        };
+        for _ in 0..MAX_ROUNDS {
+            let started = Instant::now();
+            thread::scope(|scope| {
+                let answering = servers.iter().zip(&mut *reports).filter(|(_, report)| !report.unreachable);
+                for (server, report) in answering {
+                    let emit = &emit;
                     attempt::start(scope, "final check", move || {
-                        server.final_check(retry_timeout, &self.stop, report);
+                        server.final_check(retry_timeout, &self.stop, emit, report);
                     })?;
                 }
+                Ok(())
+            })?;
+            if started.elapsed() < RECENT || retry_timeout.is_zero() || self.stop.is_requested() {
+                break;
             }
-            Ok(())
-        })?;
-        for index in 0..reports.len() {
-            let first = &reports[first_place(&self.servers, index)];
-            let (gone, memory_limit_bytes) = (first.gone, first.memory_limit_bytes);
-            // What was thrown away stays with the first place, or it would count twice.
-            reports[index].gone = gone;
-            reports[index].memory_limit_bytes = memory_limit_bytes;
         }
-        Ok(())
+        let (_, failed) = caller.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), |source| Err(Error::Caller { source }))
     }
 
-    /// Connects to every server and asks it what it is, all at once; one with several places in the list is asked once
-    /// for each. Nothing is stored.
+    /// Connects to every server and asks it what it is, all at once. Nothing is stored.
     ///
     /// ```no_run
     /// use memc_core::apps::AppsEncoder;
@@ -203,8 +229,12 @@ impl<E: Encode> Loader<E> {
         self.check_options()?;
         thread::scope(|scope| {
             let check = |address| move || server::check(address, self.options.io_timeout);
-            let checks: Result<Vec<_>, _> =
-                self.servers.iter().map(|address| attempt::start(scope, "check", check(address))).collect();
+            let checks: Result<Vec<_>, _> = self
+                .routes
+                .servers()
+                .iter()
+                .map(|address| attempt::start(scope, "check", check(address)))
+                .collect();
             Ok(checks?.into_iter().map(attempt::join).collect())
         })
     }
@@ -241,10 +271,9 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
-        let servers = self.servers.len();
         self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
             let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &mut on_record);
-            attempt::run(settings, backlog, on_event, (servers, 1), [show])
+            attempt::run(settings, backlog, on_event, &self.routes.by_place(), [show])
         })
     }
 
@@ -263,7 +292,7 @@ impl<E: Encode> Loader<E> {
     }
 
     fn check_options(&self) -> Result<(), Error> {
-        if self.servers.is_empty() {
+        if self.routes.places() == 0 {
             return Err(Error::InvalidOptions { option: "servers", problem: "there must be at least one" });
         }
         self.options.check()
@@ -275,7 +304,10 @@ impl<E: Encode> Loader<E> {
     }
 
     fn empty_report(&self) -> RunReport {
-        RunReport { servers: self.servers.iter().map(ServerReport::of).collect(), ..RunReport::default() }
+        RunReport {
+            servers: self.routes.servers().iter().map(ServerReport::of).collect(),
+            ..RunReport::default()
+        }
     }
 
     /// Makes attempts over the inputs: another one with those that are not finished, as long as servers restart.
@@ -324,9 +356,4 @@ impl<E: Encode> Loader<E> {
             Some(error) => Err(LoadError { error, report: Box::new(report) }),
         }
     }
-}
-
-/// The first index of the server at `index`, which may serve several.
-fn first_place(servers: &[Address], index: usize) -> usize {
-    servers.iter().position(|address| *address == servers[index]).unwrap_or(index)
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 use crate::order::budget::{Budget, Share};
 use crate::order::events::Events;
 use crate::order::tally::Tally;
-use crate::report::event::Event;
 use crate::report::InputReport;
+use crate::report::event::Event;
 use crate::report::reject::{QUOTED_REJECTS, RejectedLines};
 use crate::{Error, ProgressHandle};
 
@@ -108,7 +108,13 @@ impl Ledger {
         let mut state = self.lock();
         let number = state.first + state.chunks.len() as u64;
         let waiting_for = 1 + self.lanes;
-        state.chunks.push_back(OpenChunk { waiting_for, tally: Tally::default(), share: None, bytes_in, ends_input });
+        state.chunks.push_back(OpenChunk {
+            waiting_for,
+            tally: Tally::default(),
+            share: None,
+            bytes_in,
+            ends_input,
+        });
         number
     }
 
@@ -145,7 +151,9 @@ impl Ledger {
         if let Some(lines) = add_tally(input, chunk.tally) {
             self.events.emit(Event::LinesRejected { index: input.index, name: input.name.clone(), lines });
         }
-        if chunk.ends_input && let Some(mut report) = state.inputs.pop_front() {
+        if chunk.ends_input
+            && let Some(mut report) = state.inputs.pop_front()
+        {
             let now = Instant::now();
             report.duration = now - state.last_end;
             state.last_end = now;
@@ -181,6 +189,11 @@ impl Ledger {
 
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::Relaxed)
+    }
+
+    /// Emits an event that is of no input.
+    pub(crate) fn emit(&self, event: Event) {
+        self.events.emit(event);
     }
 
     /// How the attempt has ended: with which input in progress, and why.
@@ -299,7 +312,9 @@ mod tests {
         }
         let durations: Vec<_> = emitted(&ledger)
             .into_iter()
-            .filter_map(|event| if let Event::InputFinished(report) = event { Some(report.duration) } else { None })
+            .filter_map(
+                |event| if let Event::InputFinished(report) = event { Some(report.duration) } else { None },
+            )
             .collect();
         let elapsed = ledger.outcome().last_end.elapsed() + durations.iter().sum::<Duration>();
         assert!(durations.iter().all(|duration| *duration >= pause), "{durations:?}");

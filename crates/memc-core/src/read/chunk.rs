@@ -12,6 +12,8 @@ pub(crate) struct Chunk {
     pub(crate) number: u64,
     pub(crate) piece: Piece,
     pub(crate) text: Text,
+    /// Whether it is the last one of its input; it has no lines then.
+    pub(crate) ends_input: bool,
     /// What it takes of the memory that may be in flight: its text, and the batches to come.
     pub(crate) share: Share,
 }

@@ -48,7 +48,8 @@ impl<'a> Feed<'a> {
         thread::Builder::new().name("input".to_owned()).spawn(move || {
             // A source that panics fails as one that returns an error does.
             let panicked = |_| Err(io::Error::other("the input's reader panicked"));
-            let end = catch_unwind(AssertUnwindSafe(|| feed(open, &sender, &of_thread))).unwrap_or_else(panicked);
+            let end =
+                catch_unwind(AssertUnwindSafe(|| feed(open, &sender, &of_thread))).unwrap_or_else(panicked);
             if !matches!(end, Ok(End::Unwanted)) {
                 // Nobody may want to know any more.
                 let _ = sender.send(end.map(|_| Vec::new()));
@@ -158,7 +159,8 @@ mod tests {
         let (source, fed) = mpsc::channel();
         let is_over = AtomicBool::new(false);
         let linger = Duration::from_millis(50);
-        let mut feed = Feed::start(|| Ok(Fed(fed)), linger, || is_over.load(Ordering::Relaxed)).expect("a thread");
+        let mut feed =
+            Feed::start(|| Ok(Fed(fed)), linger, || is_over.load(Ordering::Relaxed)).expect("a thread");
         for piece in [b"one", b"two"] {
             source.send(&piece[..]).expect("it is read");
         }
@@ -179,11 +181,13 @@ mod tests {
     #[test]
     fn an_input_that_is_left_has_not_ended() {
         let is_over = AtomicBool::new(false);
-        let mut feed = Feed::start(|| Ok(io::repeat(b'x')), Duration::from_secs(60), || is_over.load(Ordering::Relaxed))
-            .expect("a thread");
+        let mut feed =
+            Feed::start(|| Ok(io::repeat(b'x')), Duration::from_secs(60), || is_over.load(Ordering::Relaxed))
+                .expect("a thread");
         assert!(read(&mut feed).is_ok());
         is_over.store(true, Ordering::Relaxed);
-        let end = std::iter::repeat_with(|| read(&mut feed)).find(|it| !it.as_ref().is_ok_and(|it| it.len() > 0));
+        let end =
+            std::iter::repeat_with(|| read(&mut feed)).find(|it| !it.as_ref().is_ok_and(|it| !it.is_empty()));
         assert_eq!(end, Some(Err(io::ErrorKind::WouldBlock)), "what was read comes, and then no end");
     }
 

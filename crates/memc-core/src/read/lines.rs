@@ -37,7 +37,15 @@ pub(crate) struct Cutter<R> {
 impl<R: Read> Cutter<R> {
     /// Both sizes are at least 1.
     pub(crate) fn new(input: R, piece_bytes: usize, max_line_bytes: usize) -> Self {
-        Self { input, piece_bytes, max_line_bytes, rest: Vec::new(), skipping: false, ended: false, error: None }
+        Self {
+            input,
+            piece_bytes,
+            max_line_bytes,
+            rest: Vec::new(),
+            skipping: false,
+            ended: false,
+            error: None,
+        }
     }
 
     /// Fills `text` with the next piece. A line that is longer than a piece makes the text grow; `has_room` is asked
@@ -261,7 +269,11 @@ mod tests {
     impl Read for Halting {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.2 = !self.2;
-            if self.2 { self.0.pop_front().map_or(Ok(0), |mut piece| piece.read(buffer)) } else { Err(self.1.into()) }
+            if self.2 {
+                self.0.pop_front().map_or(Ok(0), |mut piece| piece.read(buffer))
+            } else {
+                Err(self.1.into())
+            }
         }
     }
 
@@ -284,7 +296,10 @@ mod tests {
     #[test]
     fn what_has_come_of_a_slow_input_is_handed_on_at_line_ends() {
         let pieces: [&[u8]; 6] = [b"one\ntw", b"o", b"o\n", b"three", b"", b"lost"];
-        assert_eq!(cuts(&pieces, io::ErrorKind::WouldBlock), ["one\n", "NotYet", "twoo\n", "NotYet", "three", "End"]);
+        assert_eq!(
+            cuts(&pieces, io::ErrorKind::WouldBlock),
+            ["one\n", "NotYet", "twoo\n", "NotYet", "three", "End"]
+        );
         let long: [&[u8]; 5] = [&[b'x'; 15], &[b'x'; 15], b"xx", b"x\nnext\nno", b" end"];
         assert_eq!(
             cuts(&long, io::ErrorKind::WouldBlock),

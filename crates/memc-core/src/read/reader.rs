@@ -11,7 +11,6 @@ use crate::order::ledger::Ledger;
 use crate::read::backlog::Backlog;
 use crate::read::chunk::{Chunk, Piece, Text};
 use crate::read::feed::Feed;
-use crate::read::inflate::SEGMENT_BYTES;
 use crate::read::input::{Input, Opened, Plain};
 use crate::read::lines::{Cut, Cutter};
 use crate::wire::batch::Batch;
@@ -64,11 +63,15 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
         self.start(name, opened).map_or_else(|error| self.give_up(error), Some)
     }
 
-    fn start(&self, name: String, Opened { source, may_block }: Opened) -> Result<Current<'a>, Error> {
+    fn start(
+        &self,
+        name: String,
+        Opened { source, may_block, gzip_only }: Opened,
+    ) -> Result<Current<'a>, Error> {
         let Surroundings { ledger, options, stop, .. } = self.with;
         let bytes_read = Arc::new(AtomicU64::new(0));
-        let (counted, inflate_threads) = (Arc::clone(&bytes_read), options.inflate_threads);
-        let open = move || Plain::new(source, &counted, inflate_threads, SEGMENT_BYTES);
+        let counted = Arc::clone(&bytes_read);
+        let open = move || Plain::new(source, gzip_only, &counted);
         let text: Box<dyn Read + Send + 'a> = if may_block {
             let is_over = || stop.is_requested() || ledger.is_aborted();
             let feed = Feed::start(open, options.linger, is_over);
@@ -160,6 +163,7 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
         if piece.is_some() {
             self.current = Some(current);
         }
-        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, share })
+        let ends_input = piece.is_none();
+        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, share, ends_input })
     }
 }

@@ -1,5 +1,7 @@
 //! What a load emits while it runs.
 
+use std::time::Duration;
+
 use crate::report::InputReport;
 use crate::report::reject::RejectedLines;
 
@@ -65,6 +67,42 @@ pub enum Event {
         /// The server's address.
         address: String,
     },
+    /// This server cannot be reached, does not answer, or broke a connection: it is tried again from now on. One
+    /// event for all connections to it, also when it is asked at the end of the load.
+    ServerAway {
+        /// The server's address.
+        address: String,
+        /// What went wrong.
+        reason: String,
+        /// For how long it is tried ([`Options::retry_timeout`](crate::Options::retry_timeout)).
+        retry_timeout: Duration,
+    },
+    /// This server still is away; once a minute.
+    ServerStillAway {
+        /// The server's address.
+        address: String,
+        /// Since the first failure.
+        away_for: Duration,
+    },
+    /// This server, which was away, has acknowledged something again.
+    ServerBack {
+        /// The server's address.
+        address: String,
+        /// From the first failure to now.
+        away_for: Duration,
+    },
+    /// A connection to this server ended with records in flight, and something stands between it and us that may have
+    /// delivered them late: their keys were read back, and set again where an older value was found.
+    RecordsReadBack {
+        /// The server's address.
+        address: String,
+        /// Records that were in flight on connections that ended.
+        in_flight: u64,
+        /// Reads of their keys, each as often as it was read.
+        read_back: u64,
+        /// How many of these were not as they had to be, and were set again.
+        set_again: u64,
+    },
 }
 
 impl Event {
@@ -74,10 +112,15 @@ impl Event {
             + match self {
                 Self::InputStarted { name, .. } => name.len(),
                 Self::InputFinished(report) => {
-                    report.name.len() + (report.rejected_lines.len() + report.dropped_parts.len()) * QUOTE_BYTES
+                    report.name.len()
+                        + (report.rejected_lines.len() + report.dropped_parts.len()) * QUOTE_BYTES
                 }
                 Self::LinesRejected { name, lines, .. } => name.len() + lines.bytes(),
-                Self::ServerRestarted { address } => address.len(),
+                Self::ServerAway { address, reason, .. } => address.len() + reason.len(),
+                Self::ServerRestarted { address }
+                | Self::ServerStillAway { address, .. }
+                | Self::ServerBack { address, .. }
+                | Self::RecordsReadBack { address, .. } => address.len(),
             }
     }
 }

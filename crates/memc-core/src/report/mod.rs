@@ -58,7 +58,7 @@ impl Counts {
     }
 
     /// Adds another part's counts to these.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         self.lines += other.lines;
         self.loaded += other.loaded;
         for (reason, count) in other.rejected {
@@ -106,12 +106,22 @@ pub struct ServerReport {
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
-    /// Whether it was another process at the end of the run, or none: all that it acknowledged is lost.
-    pub gone: bool,
-    /// Records, of whatever origin, that the server removed during the run to make room, without a word.
+    /// Whether it was another process at the end of the run: all that it acknowledged is lost.
+    pub restarted: bool,
+    /// Whether it could not be asked at the end of the run: if its process has ended, all that it acknowledged is lost.
+    pub unreachable: bool,
+    /// Records, of whatever origin, that the server evicted during the run.
     pub evictions: u64,
-    /// The server's memory limit; 0 if it was not asked.
-    pub memory_limit_bytes: u64,
+    /// The server's memory limit; `None` if it was not asked, or does not say.
+    pub memory_limit_bytes: Option<u64>,
+    /// Records that were in flight on connections that ended, with something between the server and us
+    /// ([`Event::RecordsReadBack`](crate::Event::RecordsReadBack)). Should it deliver any of them after the end of the
+    /// run, they are older than what is stored.
+    pub records_in_flight: u64,
+    /// Reads of these records' keys.
+    pub records_read_back: u64,
+    /// How many of these reads found another value, which was set again.
+    pub records_set_again: u64,
     /// How many times a connection that broke, or could not be made, was tried again.
     pub retries: u64,
 }
@@ -126,9 +136,13 @@ impl ServerReport {
         self.records += other.records;
         self.batches += other.batches;
         self.retries += other.retries;
-        self.gone |= other.gone;
+        self.restarted |= other.restarted;
+        self.unreachable |= other.unreachable;
         self.evictions += other.evictions;
-        self.memory_limit_bytes = self.memory_limit_bytes.max(other.memory_limit_bytes);
+        self.memory_limit_bytes = self.memory_limit_bytes.or(other.memory_limit_bytes);
+        self.records_in_flight += other.records_in_flight;
+        self.records_read_back += other.records_read_back;
+        self.records_set_again += other.records_set_again;
     }
 }
 
@@ -177,7 +191,7 @@ pub struct RunReport {
     /// The input in progress when the run stopped early, or the one that the caller could not mark as done; its counts
     /// are of the part that was acknowledged.
     pub unfinished: Option<InputReport>,
-    /// The servers, in the order of their indices.
+    /// The servers, each once, in the order in which they were first given to [`Loader::new`](crate::Loader::new).
     pub servers: Vec<ServerReport>,
 }
 
@@ -189,12 +203,18 @@ impl RunReport {
         self.bytes_in += input.bytes_in;
     }
 
-    /// Adds the report of a further attempt over the inputs.
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds the report of a later load of the same loader, whose unfinished input takes the place of this one's.
+    /// The default report is none: what is added to it is then the whole.
+    pub fn merge(&mut self, other: Self) {
         self.inputs += other.inputs;
         self.counts.merge(other.counts);
         self.bytes_in += other.bytes_in;
+        self.duration += other.duration;
         self.unfinished = other.unfinished;
+        if self.servers.is_empty() {
+            self.servers = other.servers;
+            return;
+        }
         for (server, other) in self.servers.iter_mut().zip(&other.servers) {
             server.merge(other);
         }
@@ -245,8 +265,10 @@ mod tests {
 
     #[test]
     fn merge_adds_every_count() {
-        let (mut one, mut two) =
-            (counts(&[RejectReason::InvalidKey]), counts(&[RejectReason::InvalidKey, RejectReason::EmptyField]));
+        let (mut one, mut two) = (
+            counts(&[RejectReason::InvalidKey]),
+            counts(&[RejectReason::InvalidKey, RejectReason::EmptyField]),
+        );
         one.dropped = BTreeMap::from([("a".into(), 1)]);
         two.dropped = BTreeMap::from([("a".into(), 2), ("b".into(), 3)]);
         one.merge(two);

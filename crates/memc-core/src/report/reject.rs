@@ -156,7 +156,10 @@ impl RejectedLines {
     pub fn lines(&self) -> impl Iterator<Item = (u64, &RejectReason, &[u8])> {
         let mut rest: Vec<_> = self.places.iter().map(|(reason, places)| (reason, &places[..])).collect();
         self.text.split_inclusive(|&byte| byte == b'\n').filter_map(move |line| {
-            let next = rest.iter_mut().filter(|(_, places)| !places.is_empty()).min_by_key(|(_, places)| places[0])?;
+            let next = rest
+                .iter_mut()
+                .filter(|(_, places)| !places.is_empty())
+                .min_by_key(|(_, places)| places[0])?;
             let (reason, [place, places @ ..]) = *next else { return None };
             next.1 = places;
             Some((self.first_line + u64::from(*place), reason, line.strip_suffix(b"\n").unwrap_or(line)))
@@ -183,7 +186,8 @@ pub(crate) fn quote(line: &[u8]) -> String {
             }
         }
         // Not what the cut has left of a character.
-        let is_cut = chunk.invalid().as_ptr_range().end == beginning.as_ptr_range().end && line.len() > QUOTED_BYTES;
+        let is_cut =
+            chunk.invalid().as_ptr_range().end == beginning.as_ptr_range().end && line.len() > QUOTED_BYTES;
         if !is_cut {
             // Writing to a string cannot fail.
             let _ = write!(quoted, "{}", chunk.invalid().escape_ascii());

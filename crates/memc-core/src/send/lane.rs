@@ -1,7 +1,6 @@
 //! What the thread of one lane works with: it takes the batches out of a queue and has them acknowledged.
 
 use crate::buffers::BufferPool;
-use crate::order::events::Events;
 use crate::order::ledger::Ledger;
 use crate::order::reorder::ReorderQueue;
 use crate::wire::batch::Batch;
@@ -11,7 +10,5 @@ use crate::wire::batch::Batch;
 pub(crate) struct Lane<'a> {
     pub(crate) turns: &'a ReorderQueue,
     pub(crate) ledger: &'a Ledger,
-    #[expect(dead_code, reason = "for what a lane has to say about its server")]
-    pub(crate) events: &'a Events,
     pub(crate) spares: &'a BufferPool<Batch>,
 }

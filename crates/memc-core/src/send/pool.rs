@@ -9,8 +9,9 @@ use std::time::Duration;
 use r2d2_memcache::r2d2;
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use crate::Address;
 use crate::wire::connection::Connection;
-use crate::{Address, Options};
+use crate::wire::patience::Patience;
 
 /// How long the pool waits for an attempt. It must never give up first, since its error says nothing of the
 /// server; an attempt comes to an end by itself.
@@ -33,7 +34,7 @@ pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
 #[derive(Debug)]
 pub(crate) struct Manager {
     address: Address,
-    timeout: Duration,
+    patience: Patience,
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -41,7 +42,7 @@ impl r2d2::ManageConnection for Manager {
     type Error = io::Error;
 
     fn connect(&self) -> io::Result<Attempt> {
-        Ok(Connection::open(&self.address, self.timeout))
+        Ok(Connection::open(&self.address, &self.patience))
     }
 
     fn is_valid(&self, attempt: &mut Attempt) -> io::Result<()> {
@@ -82,9 +83,14 @@ fn try_threads(count: usize) -> io::Result<()> {
 }
 
 /// A pool of connections to `address`; nothing is connected before the first one is asked for.
-pub(crate) fn pool(address: &Address, options: &Options, threads: &Arc<ScheduledThreadPool>) -> Pool {
+pub(crate) fn pool(
+    address: &Address,
+    patience: &Patience,
+    connections: u32,
+    threads: &Arc<ScheduledThreadPool>,
+) -> Pool {
     r2d2::Pool::builder()
-        .max_size(options.connections)
+        .max_size(connections)
         .min_idle(Some(0))
         .max_lifetime(None)
         .idle_timeout(None)
@@ -94,19 +100,20 @@ pub(crate) fn pool(address: &Address, options: &Options, threads: &Arc<Scheduled
         // The error comes to the caller with `get`, who logs it.
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .thread_pool(Arc::clone(threads))
-        .build_unchecked(Manager { address: address.clone(), timeout: options.io_timeout })
+        .build_unchecked(Manager { address: address.clone(), patience: patience.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StopHandle;
 
     #[test]
     fn a_long_timeout_is_not_cut_short_by_the_pool() {
         let address = "127.0.0.1:1".parse().expect("an address");
-        let options = Options { io_timeout: Duration::from_secs(365 * 24 * 60 * 60), ..Options::default() };
-        let pool = pool(&address, &options, &Arc::new(ScheduledThreadPool::new(1)));
-        assert!(pool.connection_timeout() > options.io_timeout);
+        let patience = Patience::new(Duration::from_secs(365 * 24 * 60 * 60), &StopHandle::default());
+        let pool = pool(&address, &patience, 1, &Arc::new(ScheduledThreadPool::new(1)));
+        assert!(pool.connection_timeout() > patience.io_timeout);
         let attempt = pool.get().expect("an attempt, though a failed one");
         assert_eq!(attempt.as_ref().err().map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));
     }

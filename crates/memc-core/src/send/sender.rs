@@ -1,234 +1,396 @@
 //! Serves one connection: takes batches in turn, writes them, waits for their acknowledgment, retries.
 
-use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::order::ledger::Ledger;
 use crate::order::tally::Tally;
 use crate::report::ServerReport;
 use crate::send::backoff::Backoff;
+use crate::send::known::Left;
 use crate::send::lane::Lane;
 use crate::send::pool::Pooled;
 use crate::send::server::Server;
+use crate::send::window::Window;
+use crate::wire::answers::Answer;
 use crate::wire::batch::Batch;
-use crate::wire::connection::{Answer, Connection};
-use crate::{Error, Options, RejectReason, StopHandle};
+use crate::wire::connection::Connection;
+use crate::wire::ending::End;
+use crate::{Error, Event, Options, RejectReason, StopHandle};
 
-/// See the module's text.
+/// How long a wait may overlook that the load ends.
+const END_CHECK: Duration = Duration::from_millis(50);
+
+/// The thread of one connection.
 ///
 /// Batches are written as they come in, without waiting for the acknowledgment of those before: the round
 /// trip to a far server costs nothing, and the one connection keeps them in order. What is not
 /// acknowledged stays in the window; when the connection breaks, all of that is sent again in order, so
 /// the last set of each key is again the right one.
+///
+/// Nothing is sent again before the old connection has ended. Where something stands between us and the server, that
+/// is not enough: then the records that were in flight are read back, and the end of an input is not reported before
+/// all of them are found to be right.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
     server: &'a Server,
+    /// Which of the server's connections it is.
+    index: usize,
     address: String,
     lane: &'a Lane<'a>,
     ledger: &'a Ledger,
-    retry_timeout: Duration,
-    report_rejected: bool,
+    options: &'a Options,
     stop: &'a StopHandle,
+    connection: Option<Pooled>,
+    window: Window,
+    left: Left,
+    report: ServerReport,
 }
 
-/// The state of a sender.
-#[derive(Default)]
-struct Window {
-    /// Batches that are not acknowledged, the oldest first.
-    batches: VecDeque<Batch>,
-    /// How many of them have been written to the connection.
-    written: usize,
-    /// The chunk of the first one.
-    number: u64,
-    connection: Option<Pooled>,
-    /// The connection before, from which the server may still read what was not acknowledged.
-    failed: Option<Connection>,
-    /// A time without any acknowledgment.
-    failing: Option<Backoff>,
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Done,
+    /// The load ends, for a reason that the ledger knows.
+    Aborted,
 }
 
 impl<'a> Sender<'a> {
     pub(crate) fn new(
         server: &'a Server,
+        index: usize,
         lane: &'a Lane<'a>,
-        options: &Options,
+        options: &'a Options,
         stop: &'a StopHandle,
     ) -> Self {
         let address = server.address();
-        let Options { retry_timeout, report_rejected, .. } = *options;
-        Self { server, address, lane, ledger: lane.ledger, retry_timeout, report_rejected, stop }
+        Self {
+            server,
+            index,
+            report: ServerReport { address: address.clone(), ..ServerReport::default() },
+            address,
+            lane,
+            ledger: lane.ledger,
+            options,
+            stop,
+            connection: None,
+            window: Window::default(),
+            left: server.known.take_left(index),
+        }
     }
 
     /// Works until the turns are closed, or the load stops, by this server's failure or another's.
-    pub(crate) fn run(self) -> ServerReport {
-        let mut report = ServerReport { address: self.address.clone(), ..ServerReport::default() };
-        let mut window = Window::default();
-        while self.refill(&mut window) && !self.ledger.is_aborted() {
-            if let Err(error) = self.advance(&mut window, &mut report) {
-                self.collect_acknowledged(&mut window, &mut report);
+    pub(crate) fn run(mut self) -> ServerReport {
+        while self.window.refill(self.lane.turns) && !self.ledger.is_aborted() {
+            if let Err(error) = self.advance() {
+                self.collect_acknowledged();
                 // What was not acknowledged is written again, on a connection that owes no answers.
-                window.give_up_connection();
-                self.back_off(&mut window, error, &mut report);
+                self.give_up_connection();
+                self.back_off(error);
             }
         }
-        self.leave(&mut window);
-        report
-    }
-
-    /// Ends the connection if anything on it is not acknowledged: what loads the same file again must not be
-    /// overtaken by it.
-    fn leave(&self, window: &mut Window) {
-        if window.failing.is_some() {
-            self.server.note_failing();
-        }
-        if window.written > 0 {
-            window.give_up_connection();
-        }
-        // A server that fails when a stop is asked for has been waited for, and this loader sends nothing more.
-        if let Some(connection) = window.failed.take()
-            && !(window.failing.is_some() && self.stop.is_requested())
-        {
-            connection.retire();
-        }
-    }
-
-    /// Takes what is there, and waits only if there is nothing else to do. False at the end.
-    fn refill(&self, window: &mut Window) -> bool {
-        if window.batches.is_empty() {
-            window.batches.extend(self.lane.turns.take());
-        }
-        while let Some(batch) = self.lane.turns.try_take() {
-            window.batches.push_back(batch);
-        }
-        !window.batches.is_empty()
+        self.leave();
+        self.report
     }
 
     /// Takes one step: finishes an empty batch, writes one that is not written, or waits for an answer.
-    fn advance(&self, window: &mut Window, report: &mut ServerReport) -> io::Result<()> {
-        if window.batches.front().is_some_and(Batch::is_empty) {
-            self.finish(window, &[], report);
-            return Ok(());
-        }
-        let connection = match &mut window.connection {
-            Some(connection) => connection,
-            none => {
-                let connection = self.server.connect()?;
-                // The server is there again, so it comes to the end of the old one.
-                if let Some(failed) = window.failed.take() {
-                    failed.retire();
-                }
-                none.insert(connection)
+    fn advance(&mut self) -> io::Result<()> {
+        if self.window.first().is_some_and(Batch::is_empty) {
+            let is_end = self.window.first().is_some_and(|batch| batch.ends_input);
+            if !is_end || self.settle()? == Step::Done {
+                self.finish(&[]);
             }
-        };
-        let Ok(connection) = &mut **connection else { return Err(io::ErrorKind::NotConnected.into()) };
-        if window.written == 0 && self.server.observe_identity(connection.first_stats()) {
-            self.ledger.abort(Error::Restarted { address: self.address.clone() });
             return Ok(());
         }
-        if let Some(batch) = window.batches.get(window.written) {
+        if self.connect()? == Step::Aborted {
+            return Ok(());
+        }
+        let connection = open(&mut self.connection)?;
+        if let Some(batch) = self.window.next_to_write(!self.left.suspects.is_empty()) {
             if !batch.is_empty() {
-                connection.send(batch.as_bytes(), batch.len())?;
+                connection.send(batch)?;
             }
-            window.written += 1;
+            self.window.note_written();
             return Ok(());
         }
         let mut answers = connection.acknowledge()?;
         if !answers.is_empty() {
-            answers = window.send_answered()?;
+            answers = self.ask_for_answers()?;
         }
-        self.finish(window, &answers, report);
+        let was_sent_again = self.window.is_sent_again();
+        self.finish(&answers);
+        if !was_sent_again && self.window.is_sent_again() && self.window.written() == 0 {
+            self.left.suspects.read_back(open(&mut self.connection)?)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a connection if there is none, once the old one has ended.
+    fn connect(&mut self) -> io::Result<Step> {
+        if self.connection.is_some() {
+            return Ok(Step::Done);
+        }
+        if self.wait_for_end()? == Step::Aborted {
+            return Ok(Step::Aborted);
+        }
+        let (mut pooled, is_restarted) = self.server.connect()?;
+        if is_restarted {
+            self.ledger.abort(Error::Restarted { address: self.address.clone() });
+            return Ok(Step::Aborted);
+        }
+        if !self.left.ended.is_empty()
+            && let Ok(connection) = &mut *pooled
+        {
+            self.prove_end(connection)?;
+        }
+        self.connection = Some(pooled);
+        Ok(Step::Done)
+    }
+
+    /// Waits until the server has read what the connection before has left, or until it has failed for too long.
+    fn wait_for_end(&mut self) -> io::Result<Step> {
+        let server = self.server;
+        let ledger = self.ledger;
+        while let Some(ending) = &mut self.left.ending {
+            if ending.wait(END_CHECK) == End::Closed {
+                self.left.ended.extend(ending.ends());
+                self.left.ending = None;
+                self.left.suspects.connection_ended(self.options.io_timeout);
+                break;
+            }
+            let text =
+                "an earlier connection has not ended: what it holds would be stored after newer records";
+            let error = || io::Error::new(io::ErrorKind::TimedOut, text);
+            let emit = |event| ledger.emit(event);
+            let failing = self.left.failing.get_or_insert_with(|| {
+                server.away.begin(&error(), &emit);
+                Backoff::new()
+            });
+            server.away.remind(&emit);
+            if ledger.is_aborted() {
+                return Ok(Step::Aborted);
+            }
+            if failing.elapsed() >= self.options.retry_timeout || self.stop.is_requested() {
+                return Err(error());
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    /// Where nothing stands between us and the server, it says itself that the old connections are gone.
+    fn prove_end(&mut self, connection: &mut Connection) -> io::Result<()> {
+        let peers = match connection.peers() {
+            Ok(peers) => peers,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
+            // It does not answer that question.
+            Err(error) => {
+                self.left.ended.clear();
+                return Err(error);
+            }
+        };
+        if connection.ends().is_some_and(|ends| ends.is_direct(&peers)) {
+            if self.left.ended.iter().any(|ends| ends.is_direct(&peers)) {
+                let text = "it has not read all of an earlier connection";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            self.left.suspects.clear();
+        }
+        self.left.ended.clear();
         Ok(())
     }
 
     /// Finishes what was acknowledged before the connection failed, so that a connection that fails often
     /// still gets on.
-    fn collect_acknowledged(&self, window: &mut Window, report: &mut ServerReport) {
-        while window.written > 0 {
-            let acknowledged = match window.batches.front() {
-                Some(batch) if batch.is_empty() => true,
-                Some(_) => window.next_acknowledged(),
+    fn collect_acknowledged(&mut self) {
+        while self.window.written() > 0 {
+            let acknowledged = match self.window.first() {
+                Some(batch) if batch.is_empty() => !batch.ends_input || self.left.suspects.is_empty(),
+                Some(_) => open(&mut self.connection)
+                    .is_ok_and(|it| it.next_acknowledged().is_some_and(|answers| answers.is_empty())),
                 None => false,
             };
             if !acknowledged {
                 break;
             }
-            self.finish(window, &[], report);
+            self.finish(&[]);
         }
-    }
-
-    /// The first batch is acknowledged: reports on it and frees its buffer.
-    fn finish(&self, window: &mut Window, answers: &[Answer], report: &mut ServerReport) {
-        let Some(batch) = window.batches.pop_front() else { return };
-        let mut tally = Tally::default();
-        tally.counts.bytes_sent = batch.as_bytes().len() as u64;
-        for (record, answer) in batch.iter().zip(answers) {
-            if let Answer::Refused(text) = answer {
-                let quote = || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
-                tally.reject(record.line, RejectReason::ServerRefused, quote, self.report_rejected);
-            }
-        }
-        let records = batch.len() as u64 - tally.counts.rejected_total();
-        tally.counts.loaded = records;
-        report.records += records;
-        report.batches += u64::from(!batch.is_empty());
-        self.ledger.report(window.number, tally);
-        window.number += 1;
-        window.written = window.written.saturating_sub(1);
-        window.failing = None;
-        self.lane.spares.give(batch);
-    }
-
-    /// Pauses before the next attempt, or stops the load when there was enough of them.
-    fn back_off(&self, window: &mut Window, error: io::Error, report: &mut ServerReport) {
-        let failing = window.failing.get_or_insert_with(Backoff::new);
-        let elapsed = failing.elapsed();
-        let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
-        if elapsed >= self.retry_timeout || hopeless || self.stop.is_requested() {
-            let address = self.address.clone();
-            self.ledger.abort(Error::Server { address, retries: failing.retries, elapsed, source: error });
-            return;
-        }
-        failing.pause(self.retry_timeout, || self.ledger.is_aborted() || self.stop.is_requested());
-        report.retries += 1;
-    }
-}
-
-impl Window {
-    /// Whether the acknowledgment of the first batch, without a refusal, has arrived already.
-    fn next_acknowledged(&mut self) -> bool {
-        let Some(Ok(connection)) = self.connection.as_deref_mut() else { return false };
-        connection.next_acknowledged().is_some_and(|answers| answers.is_empty())
-    }
-
-    fn give_up_connection(&mut self) {
-        if let Some(mut pooled) = self.connection.take()
-            && let Ok(connection) = std::mem::replace(&mut *pooled, Err(io::ErrorKind::NotConnected.into()))
-        {
-            self.failed = Some(connection);
-        }
-        self.written = 0;
     }
 
     /// Sends the first batch again, asking for an answer to each of its sets, to learn which are refused.
     ///
     /// The batches behind it may be stored already, so they are to be written again after it.
-    fn send_answered(&mut self) -> io::Result<Vec<Answer>> {
-        let (Some(Ok(connection)), Some(first)) = (self.connection.as_deref_mut(), self.batches.front())
-        else {
-            return Ok(Vec::new());
-        };
+    fn ask_for_answers(&mut self) -> io::Result<Vec<Answer>> {
+        let connection = open(&mut self.connection)?;
         // From here on the answers that arrive are not those that the window waits for.
-        let written = std::mem::take(&mut self.written);
-        for _ in self.batches.range(1..written).filter(|batch| !batch.is_empty()) {
+        for _ in 0..self.window.write_all_again() {
             connection.acknowledge()?;
         }
-        connection.send(&first.non_quiet_commands(), first.len())?;
+        let Some(first) = self.window.first() else { return Ok(Vec::new()) };
+        connection.send(&first.non_quiet())?;
         let answers = connection.acknowledge()?;
         if answers.len() != first.len() {
             let text = format!("{} answers to {} sets", answers.len(), first.len());
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(answers)
+    }
+
+    /// The first batch is acknowledged: reports on it and frees its buffer.
+    fn finish(&mut self, answers: &[Answer]) {
+        let Some((number, batch)) = self.window.finish() else { return };
+        let mut tally = Tally::default();
+        tally.counts.bytes_sent = batch.as_bytes().len() as u64;
+        for (record, answer) in batch.iter().zip(answers) {
+            if let Answer::Refused(text) = answer {
+                let quote = || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
+                tally.reject(record.line, RejectReason::ServerRefused, quote, self.options.report_rejected);
+            }
+        }
+        if !self.left.suspects.is_empty() {
+            for (at, record) in batch.iter().enumerate() {
+                let is_refused = matches!(answers.get(at), Some(Answer::Refused(_)));
+                self.left.suspects.hold(record.key, (!is_refused).then_some(record.value));
+            }
+        }
+        let records = batch.len() as u64 - tally.counts.rejected_total();
+        tally.counts.loaded = records;
+        self.report.records += records;
+        self.report.batches += u64::from(!batch.is_empty());
+        self.server.note_stored(records);
+        self.ledger.report(number, tally);
+        self.lane.spares.give(batch);
+        if self.left.failing.take().is_some() {
+            self.server.away.end(&|event| self.ledger.emit(event));
+        }
+    }
+
+    /// At the end of an input: reads the suspect records back until all are right and nothing can come late any more.
+    fn settle(&mut self) -> io::Result<Step> {
+        if self.left.suspects.is_empty() || self.left.suspects.are_just_checked() {
+            return Ok(Step::Done);
+        }
+        let mut backoff = Backoff::new();
+        loop {
+            if self.connect()? == Step::Aborted {
+                return Ok(Step::Aborted);
+            }
+            // The connection may be a new one, to which nothing was left on the way.
+            let is_right =
+                self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
+            if is_right && self.left.suspects.is_settled() {
+                self.report_read_back();
+                return Ok(Step::Done);
+            }
+            if !is_right && backoff.elapsed() > self.options.retry_timeout.max(2 * self.options.io_timeout) {
+                let text =
+                    "records that were in flight are overwritten again and again after they were read back";
+                self.abort(&backoff, io::Error::other(text));
+                return Ok(Step::Aborted);
+            }
+            backoff.pause(Duration::MAX, || self.ledger.is_aborted() || self.stop.is_requested());
+            if self.stop.is_requested() {
+                self.ledger.abort(Error::Cancelled);
+            }
+            if self.ledger.is_aborted() {
+                return Ok(Step::Aborted);
+            }
+        }
+    }
+
+    fn report_read_back(&mut self) {
+        let counts = self.left.suspects.take_counts();
+        self.report.records_in_flight += counts.in_flight;
+        self.report.records_read_back += counts.read_back;
+        self.report.records_set_again += counts.set_again;
+        if counts.read_back > 0 && (counts.in_flight > 0 || counts.set_again > 0) {
+            self.ledger.emit(Event::RecordsReadBack {
+                address: self.address.clone(),
+                in_flight: counts.in_flight,
+                read_back: counts.read_back,
+                set_again: counts.set_again,
+            });
+        }
+    }
+
+    /// What is in flight on the connection may still reach the server; a connection without that goes back to the pool.
+    fn give_up_connection(&mut self) {
+        let Some(mut pooled) = self.connection.take() else { return };
+        if !pooled.as_ref().is_ok_and(Connection::is_broken) {
+            return;
+        }
+        if let Ok(connection) = std::mem::replace(&mut *pooled, Err(io::ErrorKind::NotConnected.into())) {
+            self.left.ending = Some(connection.end());
+            self.left.suspects.add(self.window.lose_connection(), self.options.max_bytes_in_flight);
+        }
+    }
+
+    /// Pauses before the next attempt, or stops the load when there was enough of them.
+    fn back_off(&mut self, error: io::Error) {
+        let ledger = self.ledger;
+        let emit = |event| ledger.emit(event);
+        let failing = self.left.failing.get_or_insert_with(|| {
+            self.server.away.begin(&error, &emit);
+            Backoff::new()
+        });
+        if self.stop.is_requested() {
+            ledger.abort(Error::Cancelled);
+            return;
+        }
+        let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
+        if failing.elapsed() >= self.options.retry_timeout || hopeless {
+            if let Some(failing) = &self.left.failing {
+                self.abort(failing, error);
+            }
+            return;
+        }
+        failing.pause(self.options.retry_timeout, || {
+            self.server.away.remind(&emit);
+            ledger.is_aborted() || self.stop.is_requested()
+        });
+        self.report.retries += 1;
+    }
+
+    fn abort(&self, failing: &Backoff, source: io::Error) {
+        let (address, retries, elapsed) = (self.address.clone(), failing.retries, failing.elapsed());
+        self.ledger.abort(Error::Server { address, retries, elapsed, source });
+    }
+
+    /// Ends the connection if anything on it is not acknowledged: what loads the same input again must not be
+    /// overtaken by it. If it does not end soon, the next attempt waits for it.
+    fn leave(&mut self) {
+        if self.left.failing.is_some() {
+            self.server.note_failing();
+        }
+        self.give_up_connection();
+        let started = Instant::now();
+        while let Some(ending) = &mut self.left.ending {
+            let left = self.server.patience.left(started);
+            if ending.wait(left.min(END_CHECK)) == End::Closed {
+                self.left.ended.extend(ending.ends());
+                self.left.ending = None;
+                self.left.suspects.connection_ended(self.options.io_timeout);
+            } else if left.is_zero() {
+                break;
+            }
+        }
+        // Once more, though the ends of the inputs are reported: nothing newer follows.
+        if let Ok(connection) = open(&mut self.connection)
+            && !self.left.suspects.is_empty()
+            && !self.left.suspects.are_just_checked()
+        {
+            // If it fails, it was right at the end of the last input.
+            let _ = self.left.suspects.read_back(connection);
+        }
+        self.report_read_back();
+        self.left.suspects.forget_values();
+        self.server.known.leave(self.index, std::mem::take(&mut self.left));
+    }
+}
+
+/// The connection, which has been made.
+fn open(connection: &mut Option<Pooled>) -> io::Result<&mut Connection> {
+    match connection.as_deref_mut() {
+        Some(Ok(connection)) => Ok(connection),
+        _ => Err(io::ErrorKind::NotConnected.into()),
     }
 }

@@ -1,46 +1,63 @@
-//! One server as a run sees it: its pool, and which process it was when it was last met.
+//! One server as a load sees it: its pool, which process it is, whether it is away, and what it is asked at the end.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use crate::report::{ServerCheck, ServerReport};
+use crate::send::away::Away;
 use crate::send::backoff::Backoff;
+use crate::send::known::Known;
 use crate::send::pool::{self, Pool, Pooled};
 use crate::wire::connection::Connection;
+use crate::wire::patience::Patience;
+use crate::wire::peers::Sockets;
 use crate::wire::stats::ServerStats;
-use crate::{Address, Options, StopHandle};
+use crate::{Address, Event, Options, StopHandle};
 
-/// What a server said of itself on the first connection to its process, or at the end of a run. A loader
-/// keeps it from one run to the next, so that a restart between them is noticed.
-pub(crate) type Known = Arc<Mutex<Option<ServerStats>>>;
+/// How long a connection that has just been closed may still be seen.
+const ORPHAN_GRACE: Duration = Duration::from_millis(100);
+const ORPHAN_CHECK: Duration = Duration::from_millis(10);
 
 /// Connects to a server for its status alone.
-pub(crate) fn check(address: &Address, timeout: Duration) -> ServerCheck {
-    let result = Connection::open(address, timeout).and_then(|mut connection| connection.status());
-    ServerCheck { address: address.to_string(), result }
+pub(crate) fn check(address: &Address, io_timeout: Duration) -> ServerCheck {
+    ServerCheck { address: address.to_string(), result: address.status(io_timeout) }
 }
 
-/// See the module's text.
+/// One server, for all of its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: Address,
     pool: Option<Pool>,
-    known: Known,
-    /// Whether the pass has ended while a connection to it failed.
+    pub(crate) patience: Patience,
+    pub(crate) known: Arc<Known>,
+    pub(crate) away: Away,
+    /// Records that it has stored in this load.
+    stored: AtomicU64,
+    /// Whether the attempt has ended while a connection to it failed.
     failing: AtomicBool,
+    /// Whether no connection of an earlier process is left, as far as that can be seen.
+    is_clear: AtomicBool,
+    /// Whether a connection ended when the server was asked for that.
+    was_silent: AtomicBool,
 }
 
 impl Server {
-    pub(crate) fn new(address: &Address, known: &Known) -> Self {
+    pub(crate) fn new(address: &Address, known: &Arc<Known>, options: &Options, stop: &StopHandle) -> Self {
+        known.start_load();
         Self {
             address: address.clone(),
             pool: None,
+            patience: Patience::new(options.io_timeout, stop),
             known: Arc::clone(known),
+            away: Away::new(address.to_string(), options.retry_timeout),
+            stored: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            is_clear: AtomicBool::new(false),
+            was_silent: AtomicBool::new(false),
         }
     }
 
@@ -48,65 +65,121 @@ impl Server {
         self.address.to_string()
     }
 
-    /// Leaves the connections of the pass before, some of which may be to a process that is gone.
-    pub(crate) fn connect_anew(&mut self, options: &Options, threads: &Arc<ScheduledThreadPool>) {
-        self.pool = Some(pool::pool(&self.address, options, threads));
+    /// Leaves the connections of the attempt before, some of which may be to a process that is gone.
+    pub(crate) fn start_attempt(&mut self, options: &Options, threads: &Arc<ScheduledThreadPool>) {
+        self.pool = Some(pool::pool(&self.address, &self.patience, options.connections, threads));
         self.failing = AtomicBool::new(false);
     }
 
-    /// A connection, or the reason why there is none.
-    pub(crate) fn connect(&self) -> io::Result<Pooled> {
-        let pool = self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let mut attempt = pool.get().map_err(io::Error::other)?;
-        match &mut *attempt {
-            Ok(_) => Ok(attempt),
-            Err(error) => Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
+    /// A connection, or the reason why there is none; and whether the server was restarted.
+    pub(crate) fn connect(&self) -> io::Result<(Pooled, bool)> {
+        let stored = self.stored.load(Ordering::Relaxed);
+        let mut attempt =
+            self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?.get().map_err(io::Error::other)?;
+        let connection = match &mut *attempt {
+            Ok(connection) => connection,
+            Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
+        };
+        let (stats, asked) = connection.first_stats();
+        if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
+            return Ok((attempt, true));
         }
+        if let Err(error) = self.check_orphans(connection) {
+            if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) {
+                // Something that closes the connection at that question is asked once more, then not again.
+                self.is_clear.store(self.was_silent.swap(true, Ordering::Relaxed), Ordering::Relaxed);
+            }
+            return Err(error);
+        }
+        Ok((attempt, false))
     }
 
-    /// Whether `stats` are of another process than the one that the run knew: then all it held is gone.
-    pub(crate) fn observe_identity(&self, stats: &ServerStats) -> bool {
-        let mut known = self.known();
-        let restarted = known.as_ref().is_some_and(|known| known.process() != stats.process());
-        if restarted || known.is_none() {
-            *known = Some(*stats);
+    /// Fails while the server has connections of processes of this host that have ended: what these had sent would be
+    /// stored after newer records.
+    fn check_orphans(&self, connection: &mut Connection) -> io::Result<()> {
+        let Some(ends) = connection.ends() else { return Ok(()) };
+        let started = Instant::now();
+        while !self.is_clear.load(Ordering::Relaxed) {
+            let peers = connection.peers()?;
+            // Looked at after the server was asked, so that a new connection is not taken for an old one.
+            let orphans = Sockets::now().map_or(0, |sockets| ends.count_orphans(&peers, &sockets));
+            if orphans == 0 {
+                self.is_clear.store(true, Ordering::Relaxed);
+            } else if started.elapsed() > ORPHAN_GRACE {
+                let text = format!(
+                    "it still has {orphans} connections of processes of this host that have ended: what they sent \
+                    would be stored after newer records"
+                );
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            } else {
+                std::thread::sleep(ORPHAN_CHECK);
+            }
         }
-        restarted
+        Ok(())
     }
 
-    /// Notes that the pass ends while a connection to it fails.
+    /// It has stored more records.
+    pub(crate) fn note_stored(&self, records: u64) {
+        self.stored.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// The attempt ends while a connection to it fails.
     pub(crate) fn note_failing(&self) {
         self.failing.store(true, Ordering::Relaxed);
     }
 
     /// Asks the server, if it was in use and does not fail anyway, whether it still is the same process and
-    /// what that has thrown away since; again for `retry_timeout` if it does not answer, unless a stop is asked for.
+    /// what that has evicted since; again for `retry_timeout` if it does not answer, unless a stop is asked for.
     ///
     /// A server that cannot be asked may still be the same one; the next load will see. But where nobody
     /// listens there is no process, and what it held is gone.
-    pub(crate) fn final_check(&self, retry_timeout: Duration, stop: &StopHandle, report: &mut ServerReport) {
-        let Some(known) = *self.known() else { return };
-        if self.failing.load(Ordering::Relaxed) {
+    pub(crate) fn final_check(
+        &self,
+        retry_timeout: Duration,
+        stop: &StopHandle,
+        emit: &dyn Fn(Event),
+        report: &mut ServerReport,
+    ) {
+        if !self.known.is_met() || self.failing.load(Ordering::Relaxed) {
             return;
         }
         let mut backoff = Backoff::new();
-        let mut answer = self.stats();
-        while answer.is_err() && backoff.elapsed() < retry_timeout && !stop.is_requested() {
-            backoff.pause(retry_timeout, || stop.is_requested());
-            answer = self.stats();
-        }
-        match answer {
-            Ok(stats) if stats.process() == known.process() => {
-                report.evictions = stats.evictions.saturating_sub(known.evictions);
-                report.memory_limit_bytes = stats.memory_limit_bytes;
-                *self.known() = Some(stats);
+        let mut is_away = false;
+        let answer = loop {
+            let stored = self.stored.load(Ordering::Relaxed);
+            let asked = Instant::now();
+            let error = match self.stats() {
+                Ok(stats) => break Ok(self.known.observe(&stats, asked, stored, stored)),
+                Err(error) => error,
+            };
+            if backoff.elapsed() >= retry_timeout || stop.is_requested() {
+                break Err(error);
             }
-            Err(error)
-                if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {}
-            _ => {
-                report.gone = true;
-                // It is told now; the next run begins with whatever process is there.
-                *self.known() = None;
+            if !std::mem::replace(&mut is_away, true) {
+                self.away.begin(&error, emit);
+            }
+            backoff.pause(retry_timeout, || {
+                self.away.remind(emit);
+                stop.is_requested()
+            });
+        };
+        match answer {
+            Ok(is_other) => {
+                report.restarted |= is_other;
+                report.evictions += self.known.take_evictions();
+                report.memory_limit_bytes = self.known.memory_limit_bytes();
+                if is_away {
+                    self.away.end(emit);
+                }
+            }
+            Err(error) => {
+                // After a stop it was not waited for, which says nothing.
+                report.unreachable = !stop.is_requested();
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+                    // It is reported now; the next load starts with whatever process is there.
+                    report.unreachable = true;
+                    self.known.forget_process();
+                }
             }
         }
     }
@@ -114,14 +187,13 @@ impl Server {
     /// What the server says of itself now. A pooled connection may have been closed in the meantime; then a
     /// new one is made, unless the server has been waited for.
     fn stats(&self) -> io::Result<ServerStats> {
-        let ask = || match &mut *self.connect()? {
-            Ok(connection) => connection.stats(),
-            Err(_) => Err(io::ErrorKind::NotConnected.into()),
+        let ask = || {
+            let pool = self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+            match &mut *pool.get().map_err(io::Error::other)? {
+                Ok(connection) => connection.stats(),
+                Err(error) => Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
+            }
         };
         ask().or_else(|error| if error.kind() == io::ErrorKind::TimedOut { Err(error) } else { ask() })
-    }
-
-    fn known(&self) -> MutexGuard<'_, Option<ServerStats>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

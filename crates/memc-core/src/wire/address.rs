@@ -6,12 +6,13 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::error::AddressError;
+use crate::wire::patience::Patience;
 use crate::wire::stream::Stream;
 
 /// The address of one memcached server.
@@ -56,14 +57,24 @@ enum Place {
 }
 
 impl Address {
-    /// Opens a connection, trying each address that a host name stands for; `timeout` is for each attempt. How
-    /// long it takes to find these addresses is the system's affair.
-    pub(crate) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
+    /// Whether it is the same host and port, or the same path, as `other`. What is written in two ways, as
+    /// `localhost` and `127.0.0.1`, counts as two servers.
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+
+    /// Opens a connection, trying each address that a host name stands for, each for as long as the patience lasts.
+    /// How long it takes to find these addresses is the system's affair.
+    pub(crate) fn connect(&self, patience: &Patience) -> io::Result<Stream> {
         match &self.place {
-            Place::Unix(path) => Stream::unix(connect_unix(path, timeout)?),
+            Place::Unix(path) => {
+                Stream::unix(connect_unix(path, at_least_something(patience.left(Instant::now())))?)
+            }
             Place::Tcp { host, port } => {
                 let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
                 for address in (host.as_str(), *port).to_socket_addrs()? {
+                    let timeout = at_least_something(patience.left(Instant::now()));
                     match TcpStream::connect_timeout(&address, timeout) {
                         Ok(stream) if self.tls => return Stream::tls(stream, host, timeout),
                         Ok(stream) => return Stream::tcp(stream),
@@ -74,6 +85,11 @@ impl Address {
             }
         }
     }
+}
+
+/// The system takes no timeout for none.
+fn at_least_something(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
 }
 
 /// As [`UnixStream::connect`], which waits for ever for a server whose queue of connections is full.
@@ -90,6 +106,36 @@ fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
 }
 
 impl Address {
+    /// The host, without brackets, and the port; `None` for a Unix socket.
+    #[must_use]
+    pub fn host_and_port(&self) -> Option<(&str, u16)> {
+        match &self.place {
+            Place::Tcp { host, port } => Some((host, *port)),
+            Place::Unix(_) => None,
+        }
+    }
+
+    /// The path of a Unix socket.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Tcp { .. } => None,
+            Place::Unix(path) => Some(path),
+        }
+    }
+
+    /// Whether the connection is one over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The user and the password for a server that asks for them. Show neither of them to anybody.
+    #[must_use]
+    pub fn user_and_password(&self) -> Option<(&str, &str)> {
+        self.credentials.as_ref().map(|it| (it.user.as_str(), it.password.as_str()))
+    }
+
     /// Who to be to the server, if it asks.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
@@ -104,7 +150,13 @@ impl FromStr for Address {
     }
 }
 
+/// What may stand before `://` where a user and a password follow. Without those it may be any word.
+const SCHEMES: [&str; 5] = ["http", "https", "memcache", "memcached", "tcp"];
+
 fn parse(text: &str) -> Result<Address, &'static str> {
+    if has_scheme(text) {
+        return Err("give host:port without a scheme such as http://");
+    }
     let (tls, rest) = match text.strip_prefix("tls:") {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -120,6 +172,9 @@ fn parse(text: &str) -> Result<Address, &'static str> {
             _ => Ok(Address { place: Place::Unix(path.into()), tls, credentials }),
         };
     }
+    if rest.contains(',') {
+        return Err("it is a list, but several servers for one device type are not supported yet");
+    }
     let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
     let port = port.parse().ok().filter(|&port| port != 0);
     let port = port.ok_or("the port is not a number from 1 to 65535")?;
@@ -132,6 +187,15 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         return Err("the host is missing");
     }
     Ok(Address { place: Place::Tcp { host: host.to_owned(), port }, tls, credentials })
+}
+
+/// Whether it is a URL. `unix:///path` is none, and neither is a password that starts with `//`.
+fn has_scheme(text: &str) -> bool {
+    let Some((scheme, _)) = text.split_once("://") else { return false };
+    let is_word = scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let known = |scheme: &str| SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    let transport = scheme.split('+').next().unwrap_or_default();
+    is_word && scheme != "unix" && (known(transport) || !text.contains('@'))
 }
 
 /// Cuts at the `@` behind user and password, if there is one. What follows `unix:/` is a path, which may have
@@ -192,6 +256,7 @@ impl fmt::Debug for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StopHandle;
 
     #[test]
     fn addresses_that_are_wrong_say_why() {
@@ -208,6 +273,14 @@ mod tests {
             ("unix:", "the path of the socket is missing"),
             ("tls:unix:/s", "there is no TLS over a Unix socket"),
             ("tls:localhost", "the port is missing"),
+            ("http://x:1", "give host:port without a scheme such as http://"),
+            ("HTTP://localhost", "give host:port without a scheme such as http://"),
+            ("memcache://h:1", "give host:port without a scheme such as http://"),
+            ("memcache+tls://h:1", "give host:port without a scheme such as http://"),
+            ("tls://h:1", "give host:port without a scheme such as http://"),
+            ("h:1,i:2", "it is a list, but several servers for one device type are not supported yet"),
+            ("h,i:2", "it is a list, but several servers for one device type are not supported yet"),
+            ("h:1,", "it is a list, but several servers for one device type are not supported yet"),
         ] {
             let error = text.parse::<Address>().map_err(|error| error.to_string());
             let expected = format!(
@@ -215,6 +288,27 @@ mod tests {
             );
             assert_eq!(error, Err(expected));
         }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_scheme_or_a_list_is_none() {
+        for text in ["unix:///run/memcached,1.sock", "ann://secret,1@h:7"] {
+            text.parse::<Address>().expect("a sound address");
+        }
+        let error = "memcache://ann:secret@h:7".parse::<Address>().map_err(|error| error.to_string());
+        let error = error.expect_err("a scheme");
+        assert!(error.starts_with("'…@h:7' is not a server address: give host:port without"), "{error}");
+    }
+
+    #[test]
+    fn the_parts_of_an_address() {
+        let parse = |text: &str| text.parse::<Address>().expect("a sound address");
+        let tcp = parse("tls:ann:secret@[::1]:7");
+        assert_eq!((tcp.host_and_port(), tcp.socket_path(), tcp.is_tls()), (Some(("::1", 7)), None, true));
+        assert_eq!(tcp.user_and_password(), Some(("ann", "secret")));
+        let unix = parse("unix:/s");
+        assert_eq!((unix.host_and_port(), unix.is_tls()), (None, false));
+        assert_eq!((unix.socket_path(), unix.user_and_password()), (Some(Path::new("/s")), None));
     }
 
     #[test]
@@ -243,9 +337,10 @@ mod tests {
         let address: Address = format!("unix:{}", path.display()).parse().expect("an address");
         // Some fit in the queue.
         let mut waiting = Vec::new();
+        let patience = Patience::new(Duration::from_millis(50), &StopHandle::default());
         let error = loop {
             assert!(waiting.len() < 100, "the queue is endless");
-            match address.connect(Duration::from_millis(50)) {
+            match address.connect(&patience) {
                 Ok(stream) => waiting.push(stream),
                 Err(error) => break error,
             }

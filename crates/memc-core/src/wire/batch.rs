@@ -1,21 +1,15 @@
 //! The records of one chunk for one connection, as the bytes that go over the wire.
-//!
-//! A batch is quiet meta sets, `ms KEY LEN q`, closed by one `mn`: the server answers only refusals and the
-//! end ([protocol, "Meta Commands"](https://docs.memcached.org/protocols/meta/)).
 
 use crate::buffers::{self, Reusable};
+use crate::wire::meta::{self, Answers};
 
-/// Closes a batch; the server answers `MN` when everything before it is done.
-pub(crate) const NOOP: &[u8] = b"mn\r\n";
-
-/// Ends the header of a quiet set.
-const QUIET_END: &[u8] = b" q\r\n";
-
-/// See the module's text. Reused from chunk to chunk.
+/// Quiet sets, closed by the no-op: the server answers only refusals and the end. Reused from chunk to chunk.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     commands: Vec<u8>,
     records: Vec<Place>,
+    /// Whether its chunk is the last one of an input.
+    pub(crate) ends_input: bool,
 }
 
 /// Where a record of a batch stands and comes from.
@@ -23,11 +17,13 @@ pub(crate) struct Batch {
 struct Place {
     /// Where its command ends in the bytes of the batch.
     end: usize,
+    value_bytes: u32,
     /// Its line, counted from 0 in its chunk.
     line: u32,
+    key_bytes: u8,
 }
 
-/// One record of a batch, read back from its command.
+/// One record of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stored<'a> {
     pub(crate) key: &'a [u8],
@@ -39,6 +35,7 @@ impl Reusable for Batch {
     fn clear(&mut self) {
         self.commands.clear();
         self.records.clear();
+        self.ends_input = false;
     }
 
     fn bytes(&self) -> usize {
@@ -60,21 +57,24 @@ impl Batch {
         buffers::reserve(&mut self.commands, bytes);
     }
 
-    /// Adds a record. The key must have been checked: nothing is escaped here.
+    /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
     pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8]) {
-        self.commands.extend_from_slice(b"ms ");
-        self.commands.extend_from_slice(key);
-        self.commands.push(b' ');
-        self.commands.extend_from_slice(itoa::Buffer::new().format(value.len()).as_bytes());
-        self.commands.extend_from_slice(QUIET_END);
-        self.commands.extend_from_slice(value);
-        self.commands.extend_from_slice(b"\r\n");
-        self.records.push(Place { end: self.commands.len(), line });
+        self.push_set(line, key, value, Answers::Refusals);
+    }
+
+    fn push_set(&mut self, line: u32, key: &[u8], value: &[u8], answers: Answers) {
+        meta::push_set(&mut self.commands, key, value, answers);
+        self.records.push(Place {
+            end: self.commands.len(),
+            value_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
+            line,
+            key_bytes: u8::try_from(key.len()).unwrap_or(u8::MAX),
+        });
     }
 
     /// Ends the batch: no record can be added after it.
     pub(crate) fn close(&mut self) {
-        self.commands.extend_from_slice(NOOP);
+        self.commands.extend_from_slice(meta::NOOP);
     }
 
     /// What goes over the wire, once it is closed.
@@ -82,34 +82,34 @@ impl Batch {
         &self.commands
     }
 
-    /// The same sets without the `q`, so that each one is answered.
-    pub(crate) fn non_quiet_commands(&self) -> Vec<u8> {
-        let mut commands = Vec::new();
-        buffers::reserve(&mut commands, self.commands.len());
-        for record in self.iter() {
-            commands.extend_from_slice(b"ms ");
-            commands.extend_from_slice(record.key);
-            commands.push(b' ');
-            commands.extend_from_slice(itoa::Buffer::new().format(record.value.len()).as_bytes());
-            commands.extend_from_slice(b"\r\n");
-            commands.extend_from_slice(record.value);
-            commands.extend_from_slice(b"\r\n");
+    /// The same sets in the form in which each one is answered.
+    pub(crate) fn non_quiet(&self) -> Self {
+        let mut batch = Self::default();
+        batch.reserve(self.commands.len());
+        for Stored { line, key, value } in self.iter() {
+            batch.push_set(line, key, value, Answers::All);
         }
-        commands.extend_from_slice(NOOP);
-        commands
+        batch.close();
+        batch
+    }
+
+    /// Where the last command ends that ends within `most` bytes from `start`, if one does.
+    pub(crate) fn command_end(&self, start: usize, most: usize) -> Option<usize> {
+        let within = self.records.partition_point(|place| place.end <= start + most);
+        let end = self.records.get(within.checked_sub(1)?)?.end;
+        (end > start).then_some(end)
     }
 
     /// The records in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Stored<'_>> {
         let mut start = 0;
         self.records.iter().map(move |place| {
-            let command = &self.commands[start..place.end];
+            let key = start + meta::BEFORE_KEY;
+            let value_end = place.end - meta::AFTER_VALUE;
             start = place.end;
-            let key_end = 3 + memchr::memchr(b' ', &command[3..]).unwrap_or(0);
-            let value_start = memchr::memchr(b'\n', command).map_or(command.len(), |at| at + 1);
             Stored {
-                key: &command[3..key_end],
-                value: &command[value_start..command.len() - 2],
+                key: &self.commands[key..key + usize::from(place.key_bytes)],
+                value: &self.commands[value_end - place.value_bytes as usize..value_end],
                 line: place.line,
             }
         })
@@ -129,6 +129,10 @@ mod tests {
         batch
     }
 
+    fn records(batch: &Batch) -> Vec<(u32, &[u8], &[u8])> {
+        batch.iter().map(|it| (it.line, it.key, it.value)).collect()
+    }
+
     #[test]
     fn wire_format_is_quiet_meta_sets_and_one_no_op() {
         assert_eq!(
@@ -136,22 +140,26 @@ mod tests {
             b"ms idfa:a 3 q\r\none\r\nms gaid:b 0 q\r\n\r\nms x 19 q\r\nin\r\nside ms x 1 q\r\n\r\nmn\r\n"
         );
         assert_eq!(
-            sample().non_quiet_commands(),
+            sample().non_quiet().as_bytes(),
             b"ms idfa:a 3\r\none\r\nms gaid:b 0\r\n\r\nms x 19\r\nin\r\nside ms x 1 q\r\n\r\nmn\r\n"
         );
     }
 
     #[test]
-    fn records_read_back_as_they_were_added() {
+    fn records_are_found_as_they_were_added() {
+        let expected: [(u32, &[u8], &[u8]); 3] =
+            [(0, b"idfa:a", b"one"), (7, b"gaid:b", b""), (9, b"x", b"in\r\nside ms x 1 q\r\n")];
+        assert_eq!(records(&sample()), expected);
+        assert_eq!(records(&sample().non_quiet()), expected);
+    }
+
+    #[test]
+    fn commands_end_where_they_were_added() {
         let batch = sample();
-        let records: Vec<_> = batch.iter().map(|it| (it.line, it.key, it.value)).collect();
-        assert_eq!(
-            records,
-            [
-                (0, &b"idfa:a"[..], &b"one"[..]),
-                (7, b"gaid:b", b""),
-                (9, b"x", b"in\r\nside ms x 1 q\r\n")
-            ]
-        );
+        let ends = [20, 37, 69];
+        assert_eq!(ends.map(|end| batch.command_end(0, end)), ends.map(Some));
+        assert_eq!([0, 19, 36, 68].map(|most| batch.command_end(0, most)), [None, None, Some(20), Some(37)]);
+        assert_eq!((batch.command_end(20, 16), batch.command_end(20, 49)), (None, Some(69)));
+        assert_eq!(batch.command_end(69, 100), None);
     }
 }

@@ -3,53 +3,57 @@
 //! While it writes it reads what has arrived, so the two sides can never block each other, however many
 //! refusals the server sends.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::wire::address::{Address, Credentials};
-use crate::wire::batch::NOOP;
-use crate::report::ServerStatus;
-use crate::wire::stats::{self, ServerStats};
+use crate::wire::answers::{self, Answer, AnswerReader, MAX_LINE_BYTES, closed, unexpected};
+use crate::wire::batch::Batch;
+use crate::wire::ending::Ending;
+use crate::wire::meta;
+use crate::wire::patience::Patience;
+use crate::wire::peers::{Ends, Peer, PeersReader};
+use crate::wire::stats::{ServerStats, StatsReader};
 use crate::wire::stream::Stream;
 
-/// No answer to a set is longer; a server that sends more without a line end is none.
-const MAX_ANSWER_BYTES: usize = 2048;
+/// No answer to `stats` or `stats conns` has more bytes: some 40,000 connections.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// No answer to another command is longer.
-const MAX_ANSWER_TO_COMMAND_BYTES: usize = 64 * 1024;
+/// The whole of such an answer may take this many times as long as one line of it.
+const MAX_ANSWER_TIMEOUTS: u32 = 4;
 
-/// So much of an answer is kept for the log.
-const KEPT_OF_ANSWER: usize = 120;
-
-/// What the server says to one set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    Stored,
-    /// It is not stored, and the server's words for that.
-    Refused(String),
-}
-
-/// See the module's text.
+/// A connected server that speaks the meta protocol.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
-    /// How long to wait when nothing moves.
-    timeout: Duration,
+    patience: Patience,
     answers: AnswerReader,
-    /// What the server said when the connection was made.
-    first_stats: ServerStats,
+    /// What has arrived of answers that are no batch's, from `inbox_at` on.
+    inbox: Vec<u8>,
+    inbox_at: usize,
+    /// What the server said when the connection was made, and when that was asked.
+    first_stats: (ServerStats, Instant),
     broken: bool,
+    /// When something last moved: bytes were taken, a whole line arrived, or a wait began.
+    moved: Instant,
 }
 
 impl Connection {
     /// Connects, says who we are if that is asked, learns which process is there, and makes sure that it speaks
     /// the meta protocol.
-    pub(crate) fn open(address: &Address, timeout: Duration) -> io::Result<Self> {
-        let stream = address.connect(timeout)?;
-        let (answers, first_stats) = (AnswerReader::default(), ServerStats::default());
-        let mut connection = Self { stream, timeout, answers, first_stats, broken: false };
-        connection.first_stats = match (connection.stats(), address.credentials()) {
+    pub(crate) fn open(address: &Address, patience: &Patience) -> io::Result<Self> {
+        let mut connection = Self {
+            stream: address.connect(patience)?,
+            patience: patience.clone(),
+            answers: AnswerReader::default(),
+            inbox: Vec::new(),
+            inbox_at: 0,
+            first_stats: (ServerStats::default(), Instant::now()),
+            broken: false,
+            moved: Instant::now(),
+        };
+        let asked = Instant::now();
+        let stats = match (connection.stats(), address.credentials()) {
             // One that does not ask would store them as a record, for anybody to read.
             (Err(error), Some(credentials)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 connection.authenticate(credentials)?;
@@ -57,83 +61,160 @@ impl Connection {
             }
             (stats, _) => stats?,
         };
+        connection.first_stats = (stats, asked);
         connection.check()?;
         Ok(connection)
     }
 
-    /// What the server said of itself when the connection was made.
-    pub(crate) fn first_stats(&self) -> &ServerStats {
-        &self.first_stats
+    /// What the server said of itself when the connection was made, and when that was asked.
+    pub(crate) fn first_stats(&self) -> (ServerStats, Instant) {
+        self.first_stats
+    }
+
+    /// The two ends of the connection, unless it is a Unix socket.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        self.stream.ends()
     }
 
     /// What the server says of itself now; no batch may be under way.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
-        self.ask_stats().map(|answer| ServerStats::parse(&answer))
+        let mut reader = StatsReader::default();
+        self.stats_lines(|line| reader.line(line))?;
+        reader.finish().inspect_err(|_| self.broken = true)
     }
 
-    /// What the server says of itself now, for people; no batch may be under way.
-    pub(crate) fn status(&mut self) -> io::Result<ServerStatus> {
-        self.ask_stats().map(|answer| stats::parse_status(&answer))
-    }
-
-    fn ask_stats(&mut self) -> io::Result<Vec<u8>> {
-        let answer = self.ask(b"stats\r\n").inspect_err(|_| self.broken = true)?;
-        if answer.starts_with(b"CLIENT_ERROR unauth") {
+    /// Has each line of the answer to `stats` taken: `STAT name value`.
+    pub(crate) fn stats_lines(&mut self, take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let end = self.ask(b"stats\r\n", take)?;
+        if end.starts_with(b"CLIENT_ERROR unauth") {
             let text = "it asks for a user and a password: give user:password@host:port";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
-        if !answer.ends_with(b"END\r\n") {
-            return Err(unexpected(answer.trim_ascii_end()));
+        if end != b"END" {
+            self.broken = true;
+            return Err(unexpected(&end));
         }
-        Ok(answer)
+        Ok(())
+    }
+
+    /// Which connections the server has now, as far as it says; no batch may be under way.
+    pub(crate) fn peers(&mut self) -> io::Result<Vec<Peer>> {
+        let mut reader = PeersReader::default();
+        self.ask(b"stats conns\r\n", |line| {
+            reader.line(line);
+            Ok(())
+        })?;
+        Ok(reader.finish())
     }
 
     /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.
     fn authenticate(&mut self, credentials: &Credentials) -> io::Result<()> {
         let text = format!("{} {}", credentials.user, credentials.password);
-        let answer = self.ask(format!("set auth 0 0 {}\r\n{text}\r\n", text.len()).as_bytes())?;
-        if answer == b"STORED\r\n" {
+        let command = format!("set auth 0 0 {}\r\n{text}\r\n", text.len());
+        let answer = self.ask(command.as_bytes(), |line| Err(unexpected(line)))?;
+        if answer == b"STORED" {
             return Ok(());
         }
         if !answer.starts_with(b"CLIENT_ERROR auth") {
-            return Err(unexpected(answer.trim_ascii_end()));
+            return Err(unexpected(&answer));
         }
         let text = format!("it does not accept user '{}' with the given password", credentials.user);
         Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
     }
 
-    /// Sends a command of the plain protocol and returns its whole answer; no batch may be under way.
-    fn ask(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
-        self.write_all(command)?;
-        let mut answer = Vec::new();
-        let mut buffer = [0; 4096];
-        while !is_complete(&answer)? {
-            if answer.len() > MAX_ANSWER_TO_COMMAND_BYTES {
-                return Err(unexpected(&answer));
+    /// Sends a command of the classic protocol, has each `STAT` line of its answer taken, and returns the line that
+    /// ends it; no batch may be under way.
+    fn ask(&mut self, command: &[u8], take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Vec<u8>> {
+        let result = self.ask_lines(command, take);
+        self.broken |= result.is_err();
+        result
+    }
+
+    fn ask_lines(
+        &mut self,
+        command: &[u8],
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<Vec<u8>> {
+        self.write_question(command)?;
+        let started = Instant::now();
+        let mut bytes = 0;
+        loop {
+            let line = self.line()?;
+            bytes += line.len();
+            if !line.starts_with(b"STAT ") {
+                let ends = [&b"END"[..], b"STORED", b"RESET", b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"];
+                let ends = ends.iter().any(|end| line.starts_with(end));
+                return if ends { Ok(line) } else { Err(unexpected(&line)) };
             }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(closed()),
-                Ok(length) => answer.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stream.wait(false, self.timeout)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            take(&line)?;
+            if bytes > MAX_ANSWER_BYTES {
+                return Err(unexpected(&line));
+            }
+            if started.elapsed() > self.patience.io_timeout.saturating_mul(MAX_ANSWER_TIMEOUTS) {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the server's answer does not come to its end",
+                ));
             }
         }
-        Ok(answer)
+    }
+
+    /// Reads these keys back, and calls `different` for each whose value is another one than is given with it: with
+    /// its place and whether there is a value at all. No batch may be under way, and the commands must fit into
+    /// the buffers of a socket: some hundred keys.
+    pub(crate) fn compare(
+        &mut self,
+        records: &[(&[u8], &[u8])],
+        mut different: impl FnMut(usize, bool),
+    ) -> io::Result<()> {
+        let mut commands = Vec::new();
+        records.iter().for_each(|(key, _)| meta::push_get(&mut commands, key));
+        let result = self.write_question(&commands).and_then(|()| {
+            records.iter().enumerate().try_for_each(|(at, (_, value))| {
+                let is_there = match answers::value_bytes(&self.line()?)? {
+                    None => false,
+                    Some(bytes) if self.is_value(bytes, value)? => return Ok(()),
+                    Some(_) => true,
+                };
+                different(at, is_there);
+                Ok(())
+            })
+        });
+        self.broken |= result.is_err();
+        result
+    }
+
+    /// Takes a value of so many bytes with its line end; whether it is the expected one.
+    fn is_value(&mut self, bytes: usize, expected: &[u8]) -> io::Result<bool> {
+        let mut left = bytes;
+        let mut same = bytes == expected.len();
+        while left > 0 {
+            if self.inbox_at == self.inbox.len() {
+                self.fill_inbox()?;
+                self.moved = Instant::now();
+            }
+            let part = &self.inbox[self.inbox_at..];
+            let part = &part[..part.len().min(left)];
+            same = same && expected[bytes - left..].starts_with(part);
+            self.inbox_at += part.len();
+            left -= part.len();
+        }
+        let end = self.line()?;
+        if end.is_empty() { Ok(same) } else { Err(unexpected(&end)) }
     }
 
     /// One round trip without effect.
     pub(crate) fn check(&mut self) -> io::Result<()> {
-        self.send(NOOP, 0)?;
+        let mut nothing = Batch::default();
+        nothing.close();
+        self.send(&nothing)?;
         self.acknowledge().map(drop)
     }
 
-    /// Writes the commands of `records` sets, closed by the no-op.
-    pub(crate) fn send(&mut self, commands: &[u8], records: usize) -> io::Result<()> {
-        self.answers.expect(records);
-        let result = self.write_all(commands);
+    /// Writes a closed batch.
+    pub(crate) fn send(&mut self, batch: &Batch) -> io::Result<()> {
+        self.answers.expect(batch.len());
+        let result = self.write_batch(batch);
         self.broken |= result.is_err();
         result
     }
@@ -146,9 +227,9 @@ impl Connection {
         result
     }
 
-    /// Ends it after an error; see [`Stream::retire`].
-    pub(crate) fn retire(self) {
-        self.stream.retire(self.timeout);
+    /// Gives it up with records in flight.
+    pub(crate) fn end(self) -> Ending {
+        Ending::begin(self.stream)
     }
 
     /// The answers to the oldest batch, if all of them have arrived already.
@@ -158,194 +239,132 @@ impl Connection {
 
     /// Whether it can't be used any more: after an error, or with answers still to come.
     pub(crate) fn is_broken(&self) -> bool {
-        self.broken || !self.answers.batches.is_empty()
+        self.broken || self.answers.is_waiting()
     }
 
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => bytes = &bytes[length..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
+        let bytes = batch.as_bytes();
+        let most = self.stream.max_write_bytes().unwrap_or(bytes.len());
+        self.moved = Instant::now();
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = match bytes.len() - start > most {
+                true => batch.command_end(start, most).unwrap_or(start + most),
+                false => bytes.len(),
+            };
+            match self.write(&bytes[start..end])? {
+                Some(length) => start += length,
+                None => {
                     self.read_available()?;
-                    self.stream.wait(true, self.timeout)?;
+                    self.patience.wait(&self.stream, true, self.moved)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
+    /// Writes commands whose answers go to the inbox.
+    fn write_question(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.moved = Instant::now();
+        while !bytes.is_empty() {
+            match self.write(bytes)? {
+                Some(length) => bytes = &bytes[length..],
+                None => self.patience.wait(&self.stream, true, self.moved)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes are taken at once; `None` if there is no room.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    self.moved = Instant::now();
+                    return Ok(Some(length));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn read_batch(&mut self) -> io::Result<Vec<Answer>> {
+        self.moved = Instant::now();
         loop {
             if let Some(answers) = self.answers.next_closed() {
                 return Ok(answers);
             }
-            self.stream.wait(false, self.timeout)?;
+            self.patience.wait(&self.stream, false, self.moved)?;
             self.read_available()?;
         }
     }
 
-    /// Reads what has arrived, without waiting.
+    /// Reads what has arrived for the batches, without waiting.
     fn read_available(&mut self) -> io::Result<()> {
         let mut buffer = [0; 4096];
+        while let Some(length) = read(&mut self.stream, &mut buffer)? {
+            if length == 0 {
+                return Err(closed(self.answers.partial()));
+            }
+            if self.answers.push(&buffer[..length])? {
+                self.moved = Instant::now();
+            }
+            if length < buffer.len() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next line of the inbox and takes it, without its end.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut seen = 0;
         loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(closed()),
-                Ok(length) => {
-                    self.answers.push(&buffer[..length])?;
-                    if length < buffer.len() {
-                        return Ok(());
-                    }
+            let unread = &self.inbox[self.inbox_at..];
+            if let Some(end) = memchr::memchr(b'\n', &unread[seen..]).map(|at| seen + at) {
+                let line = &unread[..end];
+                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                self.inbox_at += end + 1;
+                self.moved = Instant::now();
+                return Ok(line);
+            }
+            seen = unread.len();
+            if seen > MAX_LINE_BYTES {
+                return Err(unexpected(unread));
+            }
+            self.fill_inbox()?;
+        }
+    }
+
+    /// Waits until more has arrived.
+    fn fill_inbox(&mut self) -> io::Result<()> {
+        self.inbox.drain(..self.inbox_at);
+        self.inbox_at = 0;
+        let mut buffer = [0; 4096];
+        loop {
+            match read(&mut self.stream, &mut buffer)? {
+                Some(0) => return Err(closed(&self.inbox)),
+                Some(length) => {
+                    self.inbox.extend_from_slice(&buffer[..length]);
+                    return Ok(());
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                None => self.patience.wait(&self.stream, false, self.moved)?,
             }
         }
     }
 }
 
-/// Cuts what the server sends into answers and gives each to its batch. It does no I/O.
-#[derive(Debug, Default)]
-pub(crate) struct AnswerReader {
-    /// An answer whose line end has not come yet.
-    partial: Vec<u8>,
-    batches: VecDeque<Awaited>,
-}
-
-/// A batch that was sent and whose answers have not been taken.
-#[derive(Debug)]
-struct Awaited {
-    records: usize,
-    answers: Vec<Answer>,
-    closed: bool,
-}
-
-impl AnswerReader {
-    pub(crate) fn expect(&mut self, records: usize) {
-        self.batches.push_back(Awaited { records, answers: Vec::new(), closed: false });
-    }
-
-    /// The answers of the oldest batch, if its end has come.
-    pub(crate) fn next_closed(&mut self) -> Option<Vec<Answer>> {
-        self.batches.front().filter(|batch| batch.closed)?;
-        self.batches.pop_front().map(|batch| batch.answers)
-    }
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            if self.partial.is_empty() {
-                self.answer(&bytes[start..end])?;
-            } else {
-                self.partial.extend_from_slice(&bytes[start..end]);
-                let line = std::mem::take(&mut self.partial);
-                self.answer(&line)?;
-            }
-            start = end + 1;
+/// Reads what is there; `None` if nothing is.
+fn read(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        match stream.read(buffer) {
+            Ok(length) => return Ok(Some(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        self.partial.extend_from_slice(&bytes[start..]);
-        if self.partial.len() > MAX_ANSWER_BYTES {
-            return Err(unexpected(&self.partial));
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, line: &[u8]) -> io::Result<()> {
-        if line.len() > MAX_ANSWER_BYTES {
-            return Err(unexpected(line));
-        }
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let batch = self.batches.iter_mut().find(|batch| !batch.closed).ok_or_else(|| unexpected(line))?;
-        let answer = match line {
-            b"MN" => {
-                batch.closed = true;
-                return Ok(());
-            }
-            b"HD" => Answer::Stored,
-            b"ERROR" => {
-                let text = "it answers 'ERROR' to a meta command: memcached 1.6 or newer is needed";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
-            }
-            line if line.starts_with(b"SERVER_ERROR") => Answer::Refused(quote(line)),
-            line => return Err(unexpected(line)),
-        };
-        if batch.answers.len() == batch.records {
-            return Err(unexpected(line));
-        }
-        batch.answers.push(answer);
-        Ok(())
-    }
-}
-
-/// Whether the answer to `stats`, or to a set, has come to its last line; an error if it is neither's.
-fn is_complete(answer: &[u8]) -> io::Result<bool> {
-    let Some(lines) = answer.strip_suffix(b"\r\n") else { return Ok(false) };
-    let last = lines.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-    if last.starts_with(b"STAT ") {
-        return Ok(false);
-    }
-    let ends = [&b"END"[..], b"STORED", b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR"];
-    if ends.iter().any(|end| last.starts_with(end)) { Ok(true) } else { Err(unexpected(last)) }
-}
-
-fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")
-}
-
-fn unexpected(line: &[u8]) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer '{}'", quote(line)))
-}
-
-fn quote(line: &[u8]) -> String {
-    line[..line.len().min(KEPT_OF_ANSWER)].escape_ascii().to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ANSWERS: &[u8] = b"SERVER_ERROR object too large for cache\r\nMN\r\nHD\r\nHD\r\nMN\r\nMN\r\n";
-
-    #[test]
-    fn answers_find_their_batch_however_they_are_cut() {
-        for cut in 0..=ANSWERS.len() {
-            let mut reader = AnswerReader::default();
-            for records in [3, 2, 0] {
-                reader.expect(records);
-            }
-            reader.push(&ANSWERS[..cut]).expect("sound answers");
-            reader.push(&ANSWERS[cut..]).expect("sound answers");
-            let refused = Answer::Refused("SERVER_ERROR object too large for cache".to_owned());
-            assert_eq!(reader.next_closed(), Some(vec![refused]));
-            assert_eq!(reader.next_closed(), Some(vec![Answer::Stored, Answer::Stored]));
-            assert_eq!(reader.next_closed(), Some(vec![]));
-            assert_eq!(reader.next_closed(), None);
-        }
-    }
-
-    #[test]
-    fn garbage_is_an_error() {
-        for (garbage, error) in [
-            (&b"VALUE x 0 1\r\n"[..], "unexpected answer 'VALUE x 0 1'"),
-            (b"MN\r\nMN\r\n", "unexpected answer 'MN'"),
-            (b"HD\r\nHD\r\n", "unexpected answer 'HD'"),
-            (b"\xff\x00\n", "unexpected answer '\\xff\\x00'"),
-            (b"ERROR\r\n", "it answers 'ERROR' to a meta command: memcached 1.6 or newer is needed"),
-        ] {
-            let mut reader = AnswerReader::default();
-            reader.expect(1);
-            assert_eq!(reader.push(garbage).map_err(|error| error.to_string()), Err(error.to_owned()));
-        }
-        let mut reader = AnswerReader::default();
-        reader.expect(1);
-        assert!(reader.push(&[b'x'; MAX_ANSWER_BYTES]).is_ok());
-        assert!(reader.push(b"x").is_err(), "an answer without end is given up");
-        let mut reader = AnswerReader::default();
-        reader.expect(1);
-        let long = [b"SERVER_ERROR", &[b'x'; MAX_ANSWER_BYTES][..], b"\r\n"].concat();
-        assert!(reader.push(&long).is_err(), "also when it comes in one piece, with an end");
     }
 }

@@ -1,7 +1,13 @@
 //! Speaks to memcached: addresses, sockets, connections, and the bytes of commands and answers.
 
 pub(crate) mod address;
+pub(crate) mod answers;
 pub(crate) mod batch;
 pub(crate) mod connection;
+pub(crate) mod ending;
+pub(crate) mod meta;
+pub(crate) mod patience;
+pub(crate) mod peers;
 pub(crate) mod stats;
+pub(crate) mod status;
 pub(crate) mod stream;

@@ -18,6 +18,12 @@ pub(crate) const BEHIND: usize = 1;
 /// For tests in which it must run out. A busy machine may well keep a sound server silent for so long.
 pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// For tests with many connections that end: for so long the end of an input waits for what may come late.
+const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// How many loads of such a test run at the same time.
+const SETUPS: usize = 5;
+
 /// Servers of which one is behind a proxy, for one load after the other.
 pub(crate) struct Setup {
     pub(crate) servers: Servers,
@@ -34,6 +40,25 @@ struct Outcome {
     sent: usize,
     answered: usize,
     connections: usize,
+}
+
+/// How many bytes go through the proxy in a load: sets are nearly all that is sent.
+struct Bytes {
+    sent: usize,
+    answered: usize,
+    /// In the middle of the answers to the sets.
+    middle: usize,
+}
+
+/// How many bytes were answered in the middle of the answers to the sets: the last thing that is asked is `stats`.
+pub(crate) fn middle(servers: &Servers, answered: usize, report: &ServerReport) -> Result<usize> {
+    let mut answer = BufReader::new(TcpStream::connect(servers.0[BEHIND].address())?);
+    answer.get_mut().write_all(b"stats\r\n")?;
+    let mut stats = String::new();
+    while !stats.ends_with("END\r\n") {
+        answer.read_line(&mut stats)?;
+    }
+    Ok(answered - stats.len() - usize::try_from(report.batches)? * "MN\r\n".len() / 2)
 }
 
 impl Outcome {
@@ -79,23 +104,24 @@ impl Setup {
         let stored: u64 = report.servers.iter().map(|server| server.records).sum();
         assert_eq!(stored, files.model.loaded, "each record is counted once");
         for (index, server) in report.servers.iter().enumerate() {
-            let undisturbed = server.retries == 0 || self.timeout == SHORT_TIMEOUT;
+            let undisturbed = server.retries == 0 || self.timeout < patient().io_timeout;
             assert!(index == BEHIND || undisturbed, "{faults:?}: {} retries of {index}", server.retries);
         }
         let (sent, answered, connections) = (proxy.sent(), proxy.answered(), proxy.connections());
         Ok(Outcome { report, sent, answered, connections })
     }
 
-    /// The bytes sent and answered without faults. Sets are nearly all that is sent. Of the answers those to
-    /// the sets are in the middle, between what is asked first and last.
-    fn load_undisturbed(&mut self) -> Result<(usize, usize)> {
+    /// What goes through the proxy without faults.
+    fn load_undisturbed(&mut self) -> Result<Bytes> {
         // What a server says of itself has as many bytes as later only when it has been in use.
         let outcomes = [self.load(&[])?, self.load(&[])?, self.load(&[])?];
         for outcome in &outcomes {
             assert_eq!((outcome.retries(), outcome.connections), (0, 1));
             assert!(outcome.report.servers[BEHIND].batches > 30, "each answered by four bytes");
         }
-        Ok((outcomes[2].sent, outcomes[2].answered))
+        let Outcome { sent, answered, report, .. } = &outcomes[2];
+        let middle = middle(&self.servers, *answered, &report.servers[BEHIND])?;
+        Ok(Bytes { sent: *sent, answered: *answered, middle })
     }
 
     /// Each of these faults at the first connections costs a retry, and nothing else.
@@ -211,44 +237,54 @@ fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
     (1..=places).map(move |place| end * place / (places + 1))
 }
 
+/// Has each place tried, some at the same time on servers of their own: the end of each first input is waited for.
+fn at_the_same_time(places: &[usize], attempt: impl Fn(&mut Setup, usize) -> Result + Sync) -> Result {
+    std::thread::scope(|scope| {
+        let attempts: Vec<_> = places
+            .chunks(places.len().div_ceil(SETUPS))
+            .map(|places| {
+                scope.spawn(|| {
+                    let mut setup = Setup::start()?;
+                    setup.load_undisturbed()?;
+                    setup.timeout = BRIEF_TIMEOUT;
+                    places.iter().try_for_each(|&place| attempt(&mut setup, place))?;
+                    setup.finish()
+                })
+            })
+            .collect();
+        attempts.into_iter().try_for_each(|attempt| attempt.join().map_err(|_| "a panic")?)
+    })
+}
+
 #[test]
 fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
-    let mut setup = Setup::start()?;
-    let (sent, _) = setup.load_undisturbed()?;
+    let Bytes { sent, .. } = Setup::start()?.load_undisturbed()?;
     // What is asked first, the first header, a little of everything.
-    for place in (0..=16).chain(spread(sent, 20)) {
-        setup.assert_survives(&[Fault::CutSent(place)])?;
-    }
+    let places: Vec<_> = (0..=16).chain(spread(sent, 20)).collect();
+    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutSent(place)]))?;
     // The last `mn`, and what may be asked after it and may fail without harm.
-    for place in sent - 12..=sent {
-        setup.load(&[Fault::CutSent(place)])?;
-    }
-    setup.finish()
+    let places: Vec<_> = (sent - 12..=sent).collect();
+    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutSent(place)]).map(drop))
 }
 
 #[test]
 fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
-    let mut setup = Setup::start()?;
-    let (_, answered) = setup.load_undisturbed()?;
-    let middle = answered / 2;
-    for place in (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]) {
-        setup.assert_survives(&[Fault::CutAnswered(place)])?;
-    }
-    for place in answered - 4..=answered {
-        setup.load(&[Fault::CutAnswered(place)])?;
-    }
-    setup.finish()
+    let Bytes { answered, middle, .. } = Setup::start()?.load_undisturbed()?;
+    let places: Vec<_> = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]).collect();
+    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutAnswered(place)]))?;
+    let places: Vec<_> = (answered - 4..=answered).collect();
+    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutAnswered(place)]).map(drop))
 }
 
 #[test]
 fn a_connection_that_stalls_is_made_anew() -> Result {
     let mut setup = Setup::start()?;
-    let (sent, answered) = setup.load_undisturbed()?;
+    let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
     setup.timeout = SHORT_TIMEOUT;
     for place in [0, 2, sent / 3, sent / 2] {
         setup.assert_survives(&[Fault::StallSent(place)])?;
     }
-    for place in [0, 3, answered / 2 - 1, answered / 2] {
+    for place in [0, 3, middle - 1, middle] {
         setup.assert_survives(&[Fault::StallAnswered(place)])?;
     }
     setup.finish()
@@ -257,15 +293,15 @@ fn a_connection_that_stalls_is_made_anew() -> Result {
 #[test]
 fn faults_of_all_kinds_may_follow_each_other() -> Result {
     let mut setup = Setup::start()?;
-    let (sent, answered) = setup.load_undisturbed()?;
+    let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
     setup.timeout = SHORT_TIMEOUT;
     // Each strikes early, since the connections after it have less to do.
     setup.assert_survives(&[
         Fault::Refuse(Duration::from_millis(300)),
         Fault::CutSent(sent / 4),
-        Fault::Say(answered / 2 - 80, b"CLIENT_ERROR bad data chunk\r\n".to_vec()),
+        Fault::Say(middle - 80, b"CLIENT_ERROR bad data chunk\r\n".to_vec()),
         Fault::StallSent(sent / 8),
-        Fault::CutAnswered(answered / 2 - 80),
+        Fault::CutAnswered(middle - 80),
         Fault::Flood(4, b"HD\r\n".to_vec()),
         Fault::StallAnswered(6),
         Fault::CutSent(0),
@@ -277,22 +313,22 @@ fn faults_of_all_kinds_may_follow_each_other() -> Result {
 #[test]
 fn a_blip_at_the_very_end_is_not_told_as_loss() -> Result {
     let mut setup = Setup::start()?;
-    let (sent, _) = setup.load_undisturbed()?;
+    let Bytes { sent, .. } = setup.load_undisturbed()?;
     let refused = Fault::Refuse(Duration::from_millis(300));
     let outcome = setup.load(&[Fault::CutSent(sent - 3), refused, Fault::CutSent(0)])?;
     assert_eq!((outcome.retries(), outcome.connections), (0, 3), "the blip came at the end");
     let server = &outcome.report.servers[BEHIND];
-    assert!(!server.gone && server.memory_limit_bytes > 0, "{server:?}");
+    assert!(!server.restarted && !server.unreachable && server.memory_limit_bytes > Some(0), "{server:?}");
     setup.finish()
 }
 
 #[test]
 fn garbage_for_an_answer_costs_a_connection() -> Result {
     let mut setup = Setup::start()?;
-    let (_, answered) = setup.load_undisturbed()?;
+    let Bytes { middle, .. } = setup.load_undisturbed()?;
     setup.timeout = SHORT_TIMEOUT;
     let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
-    for place in [0, 3, answered / 2 - 1, answered / 2] {
+    for place in [0, 3, middle - 1, middle] {
         for words in [&random, &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"CLIENT_ERROR bad data chunk\r\n"] {
             setup.assert_survives(&[Fault::Say(place, words.to_vec())])?;
         }
@@ -337,7 +373,7 @@ fn garbage_for_ever_is_given_up_and_told() -> Result {
 #[test]
 fn answers_may_come_as_slowly_as_they_like() -> Result {
     let mut setup = Setup::start()?;
-    let (_, answered) = setup.load_undisturbed()?;
+    let Bytes { answered, .. } = setup.load_undisturbed()?;
     setup.timeout = Duration::from_millis(600);
     let pause = 2 * setup.timeout / u32::try_from(answered)?;
     let outcome = setup.load(&[Fault::Slow(pause)])?;
@@ -365,6 +401,16 @@ fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
 /// The server refuses a few values, which makes the loader send their batches again; that breaks, too.
 #[test]
 fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
+    let retries = std::thread::scope(|scope| {
+        let shares: Vec<_> = (0..SETUPS).map(|share| scope.spawn(move || cut_while_refused(share))).collect();
+        shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
+    })?;
+    assert!(retries > 20, "{retries}");
+    Ok(())
+}
+
+/// One share of the places, on servers of its own; how many retries they cost.
+fn cut_while_refused(share: usize) -> Result<u64> {
     let servers = Servers::start(&["-I", "8k", "-o", "slab_chunk_max=4096"])?;
     let large = vec!["4294967295"; 2000].join(",");
     let mut model = Model::new();
@@ -380,21 +426,22 @@ fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
         text.lines().filter(|line| line.len() < 1000).for_each(|line| model.load(line.as_bytes()));
         let proxy = Proxy::start(&servers.0[BEHIND].address(), faults.clone())?;
         let mut options = patient();
+        options.io_timeout = BRIEF_TIMEOUT;
         options.chunk_bytes = 100;
         let report = loader(&servers, &proxy, options)?.load([input("refused", text)], ignore)?;
         assert_eq!(report.counts.loaded, 87, "{faults:?}");
         assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 3, "{faults:?}");
-        Ok((proxy.sent(), proxy.answered(), report.servers[BEHIND].retries))
+        let middle = middle(&servers, proxy.answered(), &report.servers[BEHIND])?;
+        Ok((proxy.sent(), middle, report.servers[BEHIND].retries))
     };
-    let (sent, answered, _) = load(Vec::new())?;
+    let (sent, middle, _) = load(Vec::new())?;
+    let sent = spread(sent, 20).map(Fault::CutSent);
+    let answered = (0..12).map(|step| Fault::CutAnswered(middle - 60 + 10 * step));
     // How much is sent again depends on how much was on its way, so a fault may come too late to strike.
     let mut retries = 0;
-    for place in spread(sent, 20) {
-        retries += load(vec![Fault::CutSent(place)])?.2;
+    for fault in sent.chain(answered).skip(share).step_by(SETUPS) {
+        retries += load(vec![fault])?.2;
     }
-    for place in (0..12).map(|step| answered / 2 - 60 + 10 * step) {
-        retries += load(vec![Fault::CutAnswered(place)])?.2;
-    }
-    assert!(retries > 20, "{retries}");
-    servers.assert_hold(&model)
+    servers.assert_hold(&model)?;
+    Ok(retries)
 }

@@ -81,7 +81,9 @@ fn an_input_that_can_be_read_only_once_cannot_be_loaded_again() -> Result {
     });
     let stopped = stopped.err().ok_or("it must stop")?;
     let source = std::error::Error::source(&stopped).map(ToString::to_string).unwrap_or_default();
-    let why = format!("it can be read only once, and has to be read again because server '{address}' was restarted");
+    let why = format!(
+        "it can be read only once, and has to be read again because server '{address}' was restarted"
+    );
     assert!(source.starts_with(&why), "{source}");
     Ok(())
 }
@@ -100,8 +102,8 @@ fn a_server_that_is_gone_at_the_end_is_told() -> Result {
         Ok(())
     })?;
     assert_eq!(
-        report.servers.iter().map(|server| server.gone).collect::<Vec<_>>(),
-        [false, true, true, false]
+        report.servers.iter().map(|server| (server.restarted, server.unreachable)).collect::<Vec<_>>(),
+        [(false, false), (false, true), (true, false), (false, false)]
     );
     Ok(())
 }
@@ -123,7 +125,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
             Ok(())
         })?;
         assert_eq!((report.inputs, &restarted[..]), (1, expected));
-        assert!(report.servers.iter().all(|server| !server.gone));
+        assert!(report.servers.iter().all(|server| !server.restarted && !server.unreachable));
         Ok(())
     };
     load(&[])?;
@@ -152,8 +154,9 @@ fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> 
             Ok(())
         })?;
         assert_eq!((report.inputs, &restarted[..]), (1, expected));
+        assert_eq!(report.servers.len(), 1, "one for all of its types");
         for server in &report.servers {
-            assert!(!server.gone && server.memory_limit_bytes == 2 << 20, "{server:?}");
+            assert!(!server.restarted && server.memory_limit_bytes == Some(2 << 20), "{server:?}");
         }
         Ok(report.servers.iter().map(|server| server.evictions).sum())
     };
@@ -193,7 +196,7 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let evictions = server.stat("evictions")?;
     assert!(evictions > 1000, "{evictions}");
     assert_eq!(report.servers[0].evictions, evictions);
-    assert_eq!(report.servers[0].memory_limit_bytes, 2 << 20);
+    assert_eq!(report.servers[0].memory_limit_bytes, Some(2 << 20));
 
     // What was thrown away before the run is not its fault.
     let report = loader.load([input("few", "idfa\tkey1\t1\t2\t1\n")], ignore)?;
@@ -238,5 +241,104 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     .map(|(line, reason)| (line, reason, lines[usize::try_from(line - 1).unwrap_or(0)].clone().into_bytes()));
     assert_eq!(told.len() as u64, report.counts.rejected_total());
     assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, &it.1, it.2.len())).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// `idfa:x` with `1` and `idfa` with `x:1` are one key, which took two connections.
+#[test]
+fn a_route_with_a_colon_keeps_the_order_of_a_key() -> Result {
+    let server = Memcached::start(&[])?;
+    let address = server.address();
+    for connections in [1, 4] {
+        let mut options = small_chunks(500);
+        options.connections = connections;
+        let addresses = vec![address.parse()?; 2];
+        let loader = Loader::new(AppsEncoder::new(["idfa", "idfa:x"]), addresses, options);
+        let line = |number: u32| {
+            let id = number % 50;
+            if number.is_multiple_of(3) {
+                format!("idfa\tx:{id}\t{number}\t0\t1\n")
+            } else {
+                format!("idfa:x\t{id}\t{number}\t0\t1\n")
+            }
+        };
+        let text: String = (0..5000).map(line).collect();
+        let report = loader.load([input("file", text.clone())], ignore)?;
+        assert_eq!((report.servers.len(), report.servers[0].records), (1, 5000));
+        // Written with one type and one connection, they are in order.
+        let mut model = Model::new();
+        text.lines()
+            .for_each(|line| model.load((line.replacen("idfa:x\t", "idfa\tx:", 1) + "\n").as_bytes()));
+        let found = server.contents()?;
+        let wrong = model.servers["idfa"]
+            .iter()
+            .filter(|(key, value)| found.get(*key).map(|item| &item.value) != Some(value));
+        assert_eq!((wrong.count(), found.len()), (0, 50));
+    }
+    Ok(())
+}
+
+/// The same second, the same pid as far as it can be had, and a server that is just up: nobody takes that for a restart.
+#[test]
+fn stats_reset_is_not_taken_for_a_restart() -> Result {
+    let servers = Servers::start(&[])?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("file");
+    let line = |number: u32| format!("idfa\tkey{}\t{number}\t0\t1\n", number % 500);
+    std::fs::write(&path, (0..3000).map(line).collect::<String>())?;
+    let loader = servers.loader(small_chunks(3000))?;
+    for _ in 0..3 {
+        let report = loader.load((0..5).map(|_| Input::path(&path)), |event| match event {
+            Event::InputFinished(_) => {
+                let mut socket = std::net::TcpStream::connect(servers.0[0].address())?;
+                std::io::Write::write_all(&mut socket, b"stats reset\r\n")?;
+                std::io::Read::read_exact(&mut socket, &mut [0; 7])?;
+                Ok(())
+            }
+            Event::ServerRestarted { address } => Err(address.into()),
+            _ => Ok(()),
+        })?;
+        assert!(!report.servers[0].restarted && report.servers[0].retries == 0, "{:?}", report.servers[0]);
+    }
+    Ok(())
+}
+
+/// One server has to be waited for at the end, and another one is restarted meanwhile.
+#[test]
+fn a_restart_while_another_server_is_waited_for_is_noticed() -> Result {
+    let servers = Mutex::new(Servers::start(&[])?);
+    let mut options = small_chunks(3000);
+    options.retry_timeout = std::time::Duration::from_secs(20);
+    options.io_timeout = std::time::Duration::from_millis(700);
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
+    let (frozen, pids) = std::sync::mpsc::channel::<u64>();
+    let signal = |signal: &str, pid: u64| {
+        std::process::Command::new("kill").args([signal, &pid.to_string()]).status().map(drop)
+    };
+    let report = std::thread::scope(|scope| {
+        let (servers, signal) = (&servers, &signal);
+        let restarting = scope.spawn(move || -> Result {
+            let pid = pids.recv()?;
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+            let mut servers = servers.lock().map_err(|_| "poisoned")?;
+            servers.0[2].kill()?;
+            servers.0[2].restart()?;
+            Ok(signal("-CONT", pid)?)
+        });
+        let report = loader.load([input("file", Sample::new(5).text(2000))], |event| {
+            if let Event::InputFinished(_) = event {
+                let pid = servers.lock().map_err(|_| "poisoned")?.0[1].stat("pid")?;
+                signal("-STOP", pid)?;
+                // One thread takes the signal, and the others may still answer until it does.
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                frozen.send(pid)?;
+            }
+            Ok(())
+        });
+        restarting.join().map_err(|_| "a panic")??;
+        Result::Ok(report?)
+    })?;
+    let ends: Vec<_> = report.servers.iter().map(|server| (server.restarted, server.unreachable)).collect();
+    assert_eq!(ends, [(false, false), (false, false), (true, false), (false, false)]);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! - `faults`: connections that break in any way, behind a proxy.
 //! - `outages`: servers that are away for a while or for ever.
 //! - `rules`: any line leads to what the model says (dry, so without servers).
+//! - `late`: sets that arrive late, by way of something that holds them.
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `slow`: inputs that come slowly, and callers that are slow.
@@ -15,6 +16,7 @@ mod content;
 mod examples;
 mod faults;
 mod forgetful;
+mod late;
 mod outages;
 mod rules;
 mod secured;

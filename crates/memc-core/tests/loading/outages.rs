@@ -7,7 +7,7 @@ use memc_core::apps::AppsEncoder;
 use memc_core::{Error, Event, Input, Loader};
 use memc_testkit::{Fault, Memcached, Model, Proxy, Sample};
 
-use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, patient};
+use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, middle, patient};
 use crate::{Result, ignore, input};
 
 #[test]
@@ -86,16 +86,19 @@ fn a_server_that_accepts_and_never_acknowledges_stops_the_load() -> Result {
 fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy([])?;
-    let text = Sample::new(1).with(0.3, 0.0).text(600);
+    let text = Sample::new(1).with(0.3, 0.0).text(12_000);
     let mut model = Model::new();
     model.load(&text);
-    setup.loader(&proxy, patient())?.load([input("file", text.clone())], ignore)?;
-    let middle = proxy.answered() / 2;
+    let report = setup.loader(&proxy, patient())?.load([input("file", text.clone())], ignore)?;
+    let middle = middle(&setup.servers, proxy.answered(), &report.servers[BEHIND])?;
+    let before = middle - usize::try_from(report.servers[BEHIND].batches)? * 2;
 
     let setup = Setup::start()?;
-    let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(middle - 80), 10))?;
+    let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(before + 500), 10))?;
     let mut options = patient();
     options.retry_timeout = Duration::from_millis(150);
+    options.max_bytes_in_flight = 20_000;
+    options.io_timeout = Duration::from_millis(600);
     let report = setup.loader(&proxy, options)?.load([input("file", text)], ignore)?;
     assert!(report.duration > Duration::from_millis(150), "{:?}", report.duration);
     assert!(report.servers[BEHIND].retries >= 5, "{}", report.servers[BEHIND].retries);
@@ -207,7 +210,7 @@ fn freeze(servers: &[Memcached]) -> Result {
 }
 
 #[test]
-fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_gone() -> Result {
+fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_restarted() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
     options.io_timeout = Duration::from_millis(1500);
@@ -222,9 +225,13 @@ fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_gone(
     })?;
     let took = frozen_at.ok_or("they were not frozen")?.elapsed();
     assert!(took < Duration::from_millis(3500), "{took:?}, not a timeout for each");
-    let asked: Vec<_> =
-        report.servers.iter().map(|server| (server.gone, server.memory_limit_bytes > 0)).collect();
-    assert_eq!(asked, [(false, true), (false, false), (false, false), (false, false)]);
+    let asked: Vec<_> = report
+        .servers
+        .iter()
+        .map(|server| (server.unreachable, server.memory_limit_bytes > Some(0)))
+        .collect();
+    assert_eq!(asked, [(false, true), (true, false), (true, false), (true, false)]);
+    assert!(report.servers.iter().all(|server| !server.restarted));
     Ok(())
 }
 
@@ -250,8 +257,107 @@ fn servers_that_hang_hold_up_a_stop_for_one_timeout() -> Result {
     });
     let took = stopped_at.ok_or("it was not stopped")?.elapsed();
     let stopped = stopped.err().ok_or("it must stop")?;
-    assert!(matches!(stopped.error, Error::Server { .. }), "{:?}", stopped.error);
+    assert!(matches!(stopped.error, Error::Cancelled), "{:?}", stopped.error);
     assert!(took < Duration::from_millis(3700), "{took:?}");
-    assert!(stopped.report.servers.iter().all(|server| !server.gone));
+    assert!(stopped.report.servers.iter().all(|server| !server.restarted && !server.unreachable));
+    Ok(())
+}
+
+/// Bytes that come one by one keep a connection alive, but no answer may take for ever.
+#[test]
+fn answers_that_trickle_are_given_up() -> Result {
+    let setup = Setup::start()?;
+    for io_timeout in [300, 2000] {
+        let proxy = setup.proxy(std::iter::repeat(Fault::Slow(Duration::from_millis(100))))?;
+        let mut options = patient();
+        options.io_timeout = Duration::from_millis(io_timeout);
+        options.retry_timeout = Duration::from_millis(600);
+        let started = Instant::now();
+        let stopped = setup.loader(&proxy, options)?.load([input("file", Sample::new(1).text(100))], ignore);
+        let stopped = stopped.err().ok_or("it must stop")?;
+        let Error::Server { source, .. } = &stopped.error else { return Err(stopped.into()) };
+        assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(14), "{:?}", started.elapsed());
+    }
+    Ok(())
+}
+
+/// A server that is away, one whose answers trickle, and one that says nothing: the stop is what is returned, and soon.
+#[test]
+fn a_stop_while_a_server_is_down_returns_the_stop() -> Result {
+    let setup = Setup::start()?;
+    let (slow, down) = (Fault::Slow(Duration::from_millis(100)), Fault::Refuse(Duration::from_secs(60)));
+    for fault in [slow, down, Fault::StallSent(0)] {
+        let proxy = setup.proxy(vec![fault.clone(); 20])?;
+        let mut options = patient();
+        options.io_timeout = Duration::from_millis(1500);
+        options.retry_timeout = Duration::from_secs(3600);
+        let loader = setup.loader(&proxy, options)?;
+        let stop = loader.stop_handle();
+        let stopping = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            stop.request();
+        });
+        let started = Instant::now();
+        let stopped = loader.load([input("file", Sample::new(1).text(100))], ignore);
+        let stopped = stopped.err().ok_or("it must stop")?;
+        assert!(matches!(stopped.error, Error::Cancelled), "{fault:?}: {:?}", stopped.error);
+        assert!(started.elapsed() < Duration::from_millis(4000), "{fault:?}: {:?}", started.elapsed());
+        stopping.join().map_err(|_| "a panic")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_away_and_back_makes_events() -> Result {
+    let setup = Setup::start()?;
+    let proxy = setup.proxy([Fault::Refuse(Duration::from_millis(400))])?;
+    let mut options = patient();
+    options.connections = 3;
+    let mut events = Vec::new();
+    setup.loader(&proxy, options)?.load([input("file", Sample::new(1).text(300))], |event| {
+        if !matches!(event, Event::InputStarted { .. } | Event::InputFinished(_)) {
+            events.push(event);
+        }
+        Ok(())
+    })?;
+    let [Event::ServerAway { address, reason, .. }, Event::ServerBack { address: back, away_for }] =
+        &events[..]
+    else {
+        return Err(format!("one of each for all connections: {events:?}").into());
+    };
+    assert_eq!([address, back], [&proxy.address(); 2]);
+    assert!(reason.contains("refused"), "{reason}");
+    assert!((Duration::from_millis(200)..Duration::from_secs(10)).contains(away_for), "{away_for:?}");
+    Ok(())
+}
+
+#[test]
+fn what_no_memcached_says_is_quoted() -> Result {
+    use std::io::{BufRead, BufReader, Write};
+    for (said, told) in [
+        (
+            &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"[..],
+            "unexpected answer 'HTTP/1.1 400 Bad Request'",
+        ),
+        (b"<html>bad", "the server closed the connection after it sent '<html>bad'"),
+        (b"STAT pid one\r\nEND\r\n", "its answer to 'stats' has 'one' for 'pid'"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = BufReader::new(&stream).read_line(&mut String::new());
+                let _ = stream.write_all(said);
+            }
+        });
+        let mut options = patient();
+        options.retry_timeout = Duration::ZERO;
+        let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+        let stopped =
+            loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
+        let Error::Server { source, .. } = &stopped.error else { return Err(stopped.into()) };
+        assert_eq!(source.to_string(), told);
+    }
     Ok(())
 }

@@ -126,7 +126,8 @@ fn dropped_app_ids_are_counted_by_kind_and_the_first_are_quoted() -> Result {
 #[test]
 fn a_line_with_an_empty_last_field_says_why_it_is_rejected() -> Result {
     let report = report_of("idfa\ta\t1\t2\t\nidfa\tb\n", 1000)?;
-    let found: Vec<_> = report.rejected_lines.iter().map(|it| (&it.reason, it.explanation.is_some())).collect();
+    let found: Vec<_> =
+        report.rejected_lines.iter().map(|it| (&it.reason, it.explanation.is_some())).collect();
     assert_eq!(found, [(&RejectReason::FieldCount, true), (&RejectReason::FieldCount, false)]);
     let explanation = report.rejected_lines[0].explanation.as_deref().unwrap_or_default();
     assert!(explanation.starts_with("the last field is empty"), "{explanation}");

@@ -69,7 +69,8 @@ fn the_pool_is_the_loader_s_own_or_one_that_it_was_given() -> Result {
     options.threads = 1;
     let names = |loader: &Loader<Named>| -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let show = |record: memc_core::DryRecord<'_>| names.push(String::from_utf8_lossy(record.key).into_owned());
+        let show =
+            |record: memc_core::DryRecord<'_>| names.push(String::from_utf8_lossy(record.key).into_owned());
         loader.dry_run([input("text", "one\ntwo\n")], show, ignore)?;
         Ok(names)
     };
@@ -86,18 +87,23 @@ fn what_no_load_can_work_with_is_an_error_before_anything_is_read() -> Result {
     let open = || -> std::io::Result<&[u8]> { unreachable!("it is not opened") };
     let mut options = Options::default();
     options.connections = 0;
-    for (servers, options, wrong) in [
-        (vec![], Options::default(), "servers"),
-        (vec![server.address().parse()?], options, "connections"),
-    ] {
+    for (servers, options, wrong) in
+        [(vec![], Options::default(), "servers"), (vec![server.address().parse()?], options, "connections")]
+    {
         let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, options);
         let errors = [
             loader.load([Input::reopenable("input", open)], ignore).map(drop).map_err(|it| it.error),
-            loader.dry_run([Input::reopenable("input", open)], |_| (), ignore).map(drop).map_err(|it| it.error),
+            loader
+                .dry_run([Input::reopenable("input", open)], |_| (), ignore)
+                .map(drop)
+                .map_err(|it| it.error),
             loader.check().map(drop),
         ];
         for error in errors {
-            assert!(matches!(error, Err(Error::InvalidOptions { option, .. }) if option == wrong), "{error:?}");
+            assert!(
+                matches!(error, Err(Error::InvalidOptions { option, .. }) if option == wrong),
+                "{error:?}"
+            );
         }
     }
     Ok(())
@@ -108,7 +114,11 @@ fn a_server_index_out_of_range_is_an_error_and_no_reject() -> Result {
     #[derive(Clone)]
     struct Third;
     impl Encode for Third {
-        fn encode(&mut self, _: &[u8], record: &mut Record) -> std::result::Result<Option<usize>, RejectReason> {
+        fn encode(
+            &mut self,
+            _: &[u8],
+            record: &mut Record,
+        ) -> std::result::Result<Option<usize>, RejectReason> {
             record.key.push(b'k');
             Ok(Some(2))
         }

@@ -1,0 +1,115 @@
+//! What a loader knows of a server from one attempt, and one load, to the next.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::send::backoff::Backoff;
+use crate::send::readback::Suspects;
+use crate::wire::ending::Ending;
+use crate::wire::peers::Ends;
+use crate::wire::stats::ServerStats;
+
+/// What a loader knows of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    process: Mutex<Option<Process>>,
+    /// What each of its connections has left.
+    lanes: Mutex<Vec<Left>>,
+}
+
+/// The process that was met last.
+#[derive(Clone, Copy, Debug)]
+struct Process {
+    stats: ServerStats,
+    /// When these were seen: what was asked before says nothing of an order between the two.
+    seen: Instant,
+    /// How many records had been stored by then.
+    stored: u64,
+    evictions_before: u64,
+}
+
+/// What one connection leaves to that of the next attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// The connection before, from which the server may still read what was not acknowledged.
+    pub(crate) ending: Option<Ending>,
+    /// Those that have ended, as far as we can see.
+    pub(crate) ended: Vec<Ends>,
+    /// The records that were in flight on them.
+    pub(crate) suspects: Suspects,
+    /// A time without any acknowledgment.
+    pub(crate) failing: Option<Backoff>,
+}
+
+impl Known {
+    /// Whether `stats`, asked at a time when so many records had been `stored`, are of another process than the one
+    /// that was known: then all it held is lost.
+    pub(crate) fn observe(&self, stats: &ServerStats, asked: Instant, stored: u64, stored_now: u64) -> bool {
+        let mut process = lock(&self.process);
+        let now = Process {
+            stats: *stats,
+            seen: Instant::now(),
+            stored: stored_now,
+            evictions_before: stats.evictions,
+        };
+        match &mut *process {
+            Some(known) if known.seen > asked => false,
+            Some(known) if !stats.is_other_process(&known.stats, stored.saturating_sub(known.stored)) => {
+                *known = Process { evictions_before: known.evictions_before, ..now };
+                false
+            }
+            known => known.replace(now).is_some(),
+        }
+    }
+
+    /// Whether a process is known at all.
+    pub(crate) fn is_met(&self) -> bool {
+        lock(&self.process).is_some()
+    }
+
+    /// How many items were evicted since this was asked last, or since the process was met.
+    pub(crate) fn take_evictions(&self) -> u64 {
+        lock(&self.process).as_mut().map_or(0, |process| {
+            let before = std::mem::replace(&mut process.evictions_before, process.stats.evictions);
+            process.stats.evictions.saturating_sub(before)
+        })
+    }
+
+    /// The server's memory limit, if it says.
+    pub(crate) fn memory_limit_bytes(&self) -> Option<u64> {
+        lock(&self.process).as_ref()?.stats.memory_limit_bytes
+    }
+
+    /// The next load starts with whatever process is there.
+    pub(crate) fn forget_process(&self) {
+        *lock(&self.process) = None;
+    }
+
+    /// A load starts: a time of failures does not last from one to the next.
+    pub(crate) fn start_load(&self) {
+        lock(&self.lanes).iter_mut().for_each(|left| left.failing = None);
+    }
+
+    /// A load has finished all of its inputs.
+    pub(crate) fn end_load(&self) {
+        lock(&self.lanes).clear();
+    }
+
+    /// What the attempt before has left.
+    pub(crate) fn take_left(&self, connection: usize) -> Left {
+        lock(&self.lanes).get_mut(connection).map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn leave(&self, connection: usize, left: Left) {
+        let mut lanes = lock(&self.lanes);
+        if lanes.len() <= connection {
+            lanes.resize_with(connection + 1, Left::default);
+        }
+        lanes[connection] = left;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds it panics half way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,222 @@
+//! Records that were in flight on a connection that ended: read back, and set again where an old value has come late.
+//!
+//! Something between us and the server (a proxy that ends TCP, and closes our side first) may still hold sets of a
+//! connection that is gone, and deliver them after newer ones. They can only be of records that were in flight.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::wire::batch::Batch;
+use crate::wire::connection::Connection;
+
+/// The commands that read a few keys fit into the buffers of a socket, and into one TLS record.
+const GROUP_BYTES: usize = 6 * 1024;
+
+/// A record that is missing although it was set again this often has been evicted.
+const MAX_TRIES: u8 = 2;
+
+/// Reading back takes at most one part in so many of the time, once nothing has come late for a while.
+const SHARE: u32 = 10;
+
+/// Something that holds sets for no longer than this between two deliveries is noticed, however short the timeout.
+const MIN_SETTLE: Duration = Duration::from_secs(1);
+
+/// The keys that were in flight, each with what its server must hold.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    records: HashMap<Box<[u8]>, Suspect>,
+    bytes: usize,
+    /// How many connections have ended with records in flight.
+    generation: u32,
+    /// When the last of them ended.
+    ended: Option<Instant>,
+    /// Before that nothing counts as settled.
+    settled_at: Option<Instant>,
+    /// When all was found to be right, and how long it took to read.
+    checked: Option<(Instant, Duration)>,
+    counts: ReadBack,
+}
+
+#[derive(Debug)]
+struct Suspect {
+    /// What was acknowledged last; `None` if that was a refusal, or nothing since the connection ended.
+    value: Option<Box<[u8]>>,
+    generation: u32,
+    tries: u8,
+}
+
+/// How many records were in flight on connections that ended, were read back, and were set again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadBack {
+    pub(crate) in_flight: u64,
+    pub(crate) read_back: u64,
+    pub(crate) set_again: u64,
+}
+
+impl Suspects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are let go of.
+    pub(crate) fn add<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>, max_bytes: usize) {
+        self.generation += 1;
+        let generation = self.generation;
+        for record in batches.flat_map(Batch::iter) {
+            self.counts.in_flight += 1;
+            let suspect = self.records.entry(record.key.into()).or_insert_with(|| {
+                self.bytes += record.key.len() + size_of::<Suspect>();
+                Suspect { value: None, generation, tries: 0 }
+            });
+            suspect.generation = generation;
+        }
+        let mut oldest = 0;
+        while self.bytes > max_bytes && oldest + 1 < generation {
+            oldest += 1;
+            self.records.retain(|_, suspect| suspect.generation > oldest);
+            self.bytes = self.records.iter().map(|(key, suspect)| suspect.bytes(key)).sum();
+        }
+    }
+
+    /// That connection has ended, as far as we see. What it has left on the way may take as long as `io_timeout`, and
+    /// at least a second.
+    pub(crate) fn connection_ended(&mut self, io_timeout: Duration) {
+        let now = Instant::now();
+        self.ended = Some(now);
+        self.settled_at = self.settled_at.max(now.checked_add(io_timeout.max(MIN_SETTLE)));
+    }
+
+    /// Nothing can have been left on the way.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { counts: self.counts, generation: self.generation, ..Self::default() };
+    }
+
+    /// They were in flight in an attempt that has ended: only what the next one sends again is compared.
+    pub(crate) fn forget_values(&mut self) {
+        self.records.values_mut().for_each(|suspect| suspect.hold(None, &mut self.bytes));
+    }
+
+    /// A set was acknowledged with this value, or refused.
+    pub(crate) fn hold(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if let Some(suspect) = self.records.get_mut(key) {
+            suspect.hold(value, &mut self.bytes);
+        }
+    }
+
+    /// Whether what may come late has had its time.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Whether it is too early to read them back once more.
+    pub(crate) fn are_just_checked(&self) -> bool {
+        let long_ago = |(at, took): (Instant, Duration)| at.elapsed() >= took.saturating_mul(SHARE);
+        self.is_settled() && !self.checked.is_none_or(long_ago)
+    }
+
+    /// The counts since this was asked last.
+    pub(crate) fn take_counts(&mut self) -> ReadBack {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Reads all of them back and sets again what is not as it must be; whether all was. Nothing may be in flight.
+    pub(crate) fn read_back(&mut self, connection: &mut Connection) -> io::Result<bool> {
+        let started = Instant::now();
+        let mut stale = Batch::default();
+        let mut missing: Vec<Box<[u8]>> = Vec::new();
+        let mut group: Vec<(&[u8], &[u8])> = Vec::new();
+        let mut records =
+            self.records.iter().filter_map(|(key, it)| it.value.as_ref().map(|value| (key, value, it.tries)));
+        loop {
+            let mut tries = Vec::new();
+            let mut bytes = 0;
+            group.clear();
+            for (key, value, tried) in records.by_ref() {
+                group.push((key, value));
+                tries.push(tried);
+                bytes += key.len() + size_of::<u64>();
+                if bytes > GROUP_BYTES {
+                    break;
+                }
+            }
+            if group.is_empty() {
+                break;
+            }
+            connection.compare(&group, |at, is_there| {
+                let (key, value) = group[at];
+                if !is_there {
+                    missing.push(key.into());
+                }
+                if is_there || tries[at] < MAX_TRIES {
+                    stale.push(0, key, value);
+                }
+            })?;
+            self.counts.read_back += group.len() as u64;
+        }
+        for key in missing {
+            if let Some(suspect) = self.records.get_mut(&key) {
+                suspect.tries = suspect.tries.saturating_add(1);
+            }
+        }
+        self.checked = Some((Instant::now(), started.elapsed()));
+        if stale.is_empty() {
+            return Ok(true);
+        }
+        self.counts.set_again += stale.len() as u64;
+        // More may come for as long as it has come until now.
+        let now = Instant::now();
+        let coming_for = self.ended.map_or(Duration::ZERO, |ended| ended.elapsed());
+        self.settled_at = self.settled_at.max(now.checked_add(coming_for.max(MIN_SETTLE)));
+        stale.close();
+        connection.send(&stale)?;
+        // What is refused will be found to be missing.
+        connection.acknowledge()?;
+        Ok(false)
+    }
+}
+
+impl Suspect {
+    fn bytes(&self, key: &[u8]) -> usize {
+        key.len() + size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+
+    fn hold(&mut self, value: Option<&[u8]>, bytes: &mut usize) {
+        *bytes -= self.value.as_ref().map_or(0, |value| value.len());
+        self.value = value.map(Into::into);
+        *bytes += self.value.as_ref().map_or(0, |value| value.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(keys: &[&str]) -> Batch {
+        let mut batch = Batch::default();
+        keys.iter().for_each(|key| batch.push(0, key.as_bytes(), b"value"));
+        batch
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_are_let_go_of() {
+        let mut suspects = Suspects::default();
+        let one = "a".len() + size_of::<Suspect>() + "value".len();
+        suspects.add([batch(&["a", "b"])].iter(), 3 * one);
+        suspects.hold(b"a", Some(b"value"));
+        suspects.hold(b"other", Some(b"value"));
+        suspects.add([batch(&["b", "c"])].iter(), 3 * one);
+        assert_eq!(suspects.records.len(), 3);
+        suspects.hold(b"c", Some(b"value"));
+        suspects.hold(b"c", None);
+        suspects.add([batch(&["d"])].iter(), 3 * one);
+        let mut keys: Vec<_> = suspects.records.keys().map(|key| key.escape_ascii().to_string()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["b", "c", "d"]);
+        assert_eq!(suspects.bytes, suspects.records.iter().map(|(key, it)| it.bytes(key)).sum());
+        assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, ..ReadBack::default() });
+        suspects.forget_values();
+        suspects.clear();
+        assert!(suspects.is_empty() && suspects.is_settled());
+    }
+}

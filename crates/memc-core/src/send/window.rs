@@ -1,0 +1,156 @@
+//! The batches of one connection that are not acknowledged, and how far they are written.
+
+use std::collections::VecDeque;
+
+use crate::order::reorder::ReorderQueue;
+use crate::wire::batch::Batch;
+
+/// Batches that are not acknowledged, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    batches: VecDeque<Batch>,
+    /// How many of them have been written to the connection and are not to be written again.
+    written: usize,
+    /// How many of them, or of their commands, have gone out on the connection.
+    in_flight: usize,
+    /// How many of them were in flight on a connection that ended: nothing newer is written before they are
+    /// acknowledged.
+    again: usize,
+    /// The chunk of the first one.
+    number: u64,
+}
+
+impl Window {
+    /// Takes what is there, and waits only if there is nothing else to do. False at the end.
+    pub(crate) fn refill(&mut self, turns: &ReorderQueue) -> bool {
+        if self.batches.is_empty() {
+            self.batches.extend(turns.take());
+        }
+        while let Some(batch) = turns.try_take() {
+            self.batches.push_back(batch);
+        }
+        !self.batches.is_empty()
+    }
+
+    pub(crate) fn first(&self) -> Option<&Batch> {
+        self.batches.front()
+    }
+
+    /// How many of the first ones are written.
+    pub(crate) fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Whether all that was in flight on a connection that ended is acknowledged since.
+    pub(crate) fn is_sent_again(&self) -> bool {
+        self.again == 0
+    }
+
+    /// The next batch to write, which counts as in flight from now on. While records are `suspect`, none is written
+    /// behind those that are written again or behind the end of an input, so that they can be read back there.
+    pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&Batch> {
+        let at = self.written;
+        let is_held = suspect
+            && (self.again > 0 && at >= self.again
+                || at > 0 && self.batches.get(at - 1).is_some_and(|it| it.ends_input));
+        if is_held || at == self.batches.len() {
+            return None;
+        }
+        self.in_flight = self.in_flight.max(at + 1);
+        self.batches.get(at)
+    }
+
+    /// That batch has been written.
+    pub(crate) fn note_written(&mut self) {
+        self.written += 1;
+    }
+
+    /// The first batch is acknowledged: takes it out, with the number of its chunk.
+    pub(crate) fn finish(&mut self) -> Option<(u64, Batch)> {
+        let batch = self.batches.pop_front()?;
+        let number = self.number;
+        self.number += 1;
+        for count in [&mut self.written, &mut self.in_flight, &mut self.again] {
+            *count = count.saturating_sub(1);
+        }
+        Some((number, batch))
+    }
+
+    /// The batches that are written behind the first one and are answered; they are to be written again after it.
+    pub(crate) fn write_all_again(&mut self) -> usize {
+        let written = std::mem::take(&mut self.written);
+        self.batches.range(1..written.max(1)).filter(|batch| !batch.is_empty()).count()
+    }
+
+    /// The connection is gone: all is to be written again. Returns what was in flight on it.
+    pub(crate) fn lose_connection(&mut self) -> impl Iterator<Item = &Batch> {
+        self.written = 0;
+        self.again = self.again.max(self.in_flight);
+        let in_flight = std::mem::take(&mut self.in_flight);
+        self.batches.range(..in_flight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(line: u32, ends_input: bool) -> Batch {
+        let mut batch = Batch::default();
+        batch.ends_input = ends_input;
+        if !ends_input {
+            batch.push(line, b"k", b"");
+        }
+        batch
+    }
+
+    /// Three batches, the end of an input, another batch.
+    fn window() -> Window {
+        let turns = ReorderQueue::default();
+        for number in 0..5 {
+            turns.submit(number, batch(u32::try_from(number).expect("small"), number == 3));
+        }
+        let mut window = Window::default();
+        assert!(window.refill(&turns));
+        window
+    }
+
+    /// Writes all that may be written, and returns how many those are.
+    fn write(window: &mut Window, suspect: bool) -> usize {
+        while window.next_to_write(suspect).is_some() {
+            window.note_written();
+        }
+        window.written()
+    }
+
+    #[test]
+    fn nothing_newer_is_written_behind_what_is_written_again() {
+        let mut window = window();
+        for _ in 0..2 {
+            assert!(window.next_to_write(false).is_some());
+            window.note_written();
+        }
+        // Of the third one just a part may have gone out.
+        assert!(window.next_to_write(false).is_some());
+        assert_eq!(window.lose_connection().count(), 3);
+        assert_eq!(write(&mut window, true), 3);
+        assert_eq!(window.lose_connection().count(), 3);
+        assert_eq!(write(&mut window, true), 3);
+        for number in 0..3 {
+            assert!(!window.is_sent_again());
+            assert_eq!(window.finish().map(|(number, _)| number), Some(number));
+        }
+        assert!(window.is_sent_again());
+        assert_eq!(write(&mut window, true), 1, "up to the end of the input");
+        assert_eq!(window.finish().map(|(_, batch)| batch.ends_input), Some(true));
+        assert_eq!(write(&mut window, true), 1);
+    }
+
+    #[test]
+    fn without_suspects_all_is_written() {
+        let mut window = window();
+        assert_eq!(write(&mut window, false), 5);
+        assert_eq!(window.lose_connection().count(), 5);
+        assert_eq!(write(&mut window, false), 5);
+    }
+}

@@ -1,0 +1,46 @@
+//! The bytes of memcached's meta commands: sets that are quiet or answered, reads, and the no-op that closes a batch.
+//!
+//! The server answers a quiet set only when it refuses it, and the no-op when all before it is done
+//! ([protocol, "Meta Commands"](https://docs.memcached.org/protocols/meta/)).
+
+/// Closes a batch; the server answers `MN` when everything before it is done.
+pub(crate) const NOOP: &[u8] = b"mn\r\n";
+
+/// How many bytes of a set stand before its key.
+pub(crate) const BEFORE_KEY: usize = SET.len();
+
+/// How many bytes of a set stand behind its value.
+pub(crate) const AFTER_VALUE: usize = LINE_END.len();
+
+const SET: &[u8] = b"ms ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// Whether a set is answered also when all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Only a refusal is answered.
+    Refusals,
+    All,
+}
+
+/// Appends a set. The key must have been checked: nothing is escaped here.
+pub(crate) fn push_set(out: &mut Vec<u8>, key: &[u8], value: &[u8], answers: Answers) {
+    out.extend_from_slice(SET);
+    out.extend_from_slice(key);
+    out.push(b' ');
+    out.extend_from_slice(itoa::Buffer::new().format(value.len()).as_bytes());
+    let end: &[u8] = match answers {
+        Answers::Refusals => b" q\r\n",
+        Answers::All => LINE_END,
+    };
+    out.extend_from_slice(end);
+    out.extend_from_slice(value);
+    out.extend_from_slice(LINE_END);
+}
+
+/// Appends the command that reads a value.
+pub(crate) fn push_get(out: &mut Vec<u8>, key: &[u8]) {
+    out.extend_from_slice(b"mg ");
+    out.extend_from_slice(key);
+    out.extend_from_slice(b" v\r\n");
+}

@@ -1,0 +1,170 @@
+//! Which connections a server has, and which of them belong to processes of this host that have ended.
+//!
+//! What such a process had sent may not have been read yet, and would be stored after newer values.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// A connection as the server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The client's end.
+    address: SocketAddr,
+    /// The port of the server's end; not all versions say it.
+    server_port: Option<u16>,
+}
+
+/// Takes the lines of the answer to `stats conns`; what is no line of a TCP connection is passed over.
+#[derive(Debug, Default)]
+pub(crate) struct PeersReader {
+    peers: Vec<(u64, Peer)>,
+}
+
+impl PeersReader {
+    /// Takes a line `STAT number:name value`.
+    pub(crate) fn line(&mut self, line: &[u8]) {
+        let Some((number, name, value)) = words(line) else { return };
+        let address = value.strip_prefix("tcp:").or_else(|| value.strip_prefix("tcp6:"));
+        let address = address.and_then(|address| address.parse().ok()).map(canonical);
+        let is_last = self.peers.last().is_some_and(|(of, _)| *of == number);
+        match (name, address) {
+            ("addr", Some(address)) => self.peers.push((number, Peer { address, server_port: None })),
+            ("listen_addr", Some(address)) if is_last => {
+                if let Some((_, peer)) = self.peers.last_mut() {
+                    peer.server_port = Some(address.port());
+                }
+            }
+            // No connection at all.
+            ("state", _) if is_last && value == "conn_listening" => drop(self.peers.pop()),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<Peer> {
+        self.peers.into_iter().map(|(_, peer)| peer).collect()
+    }
+}
+
+/// The number, name and value of a line `STAT number:name value`.
+fn words(line: &[u8]) -> Option<(u64, &str, &str)> {
+    let mut words = std::str::from_utf8(line).ok()?.strip_prefix("STAT ")?.split_ascii_whitespace();
+    let (number, name) = words.next()?.split_once(':')?;
+    Some((number.parse().ok()?, name, words.next()?))
+}
+
+/// The two ends of our own connection, as this host sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) local: SocketAddr,
+    pub(crate) server: SocketAddr,
+}
+
+impl Ends {
+    pub(crate) fn new(local: SocketAddr, server: SocketAddr) -> Self {
+        Self { local: canonical(local), server: canonical(server) }
+    }
+
+    /// Whether the server sees this connection as it is, so that nothing stands between it and us.
+    pub(crate) fn is_direct(&self, peers: &[Peer]) -> bool {
+        peers.iter().any(|peer| self.is(peer))
+    }
+
+    fn is(&self, peer: &Peer) -> bool {
+        peer.address == self.local && peer.server_port.is_none_or(|port| port == self.server.port())
+    }
+
+    /// How many connections to the server are from this host's address, though no process of it has them.
+    pub(crate) fn count_orphans(&self, peers: &[Peer], sockets: &Sockets) -> usize {
+        let from_here = peers.iter().filter(|peer| peer.address.ip() == self.local.ip());
+        let to_here = from_here.filter(|peer| peer.server_port.is_none_or(|port| port == self.server.port()));
+        to_here.filter(|peer| !sockets.has(peer.address.port(), self.server.port())).count()
+    }
+}
+
+/// The TCP sockets of this host that a process holds, by their local and remote ports.
+#[derive(Debug)]
+pub(crate) struct Sockets(HashSet<(u16, u16)>);
+
+impl Sockets {
+    /// Those of now; `None` where the system does not show them.
+    pub(crate) fn now() -> Option<Self> {
+        let v4 = std::fs::read_to_string("/proc/net/tcp").ok()?;
+        // There may be no IPv6.
+        let v6 = std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+        Some(Self(v4.lines().chain(v6.lines()).filter_map(held_ports).collect()))
+    }
+
+    fn has(&self, local_port: u16, remote_port: u16) -> bool {
+        self.0.contains(&(local_port, remote_port))
+    }
+}
+
+/// The ports of a line of `/proc/net/tcp`, unless no process holds the socket any more: then it has no inode.
+fn held_ports(line: &str) -> Option<(u16, u16)> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let port = |at: usize| u16::from_str_radix(words.get(at)?.rsplit_once(':')?.1, 16).ok();
+    let held = words.get(9).is_some_and(|inode| *inode != "0");
+    held.then_some(())?;
+    Some((port(1)?, port(2)?))
+}
+
+/// An IPv4 address that is written as one of IPv6 is one of IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As memcached 1.6.18 answers.
+    const ANSWER: &str = "STAT 14:addr tcp:127.0.0.1:22556\nSTAT 14:state conn_listening\n\
+        STAT 14:secs_since_last_cmd 0\nSTAT 16:addr tcp:127.0.0.1:44290\n\
+        STAT 16:listen_addr tcp:127.0.0.1:22556\nSTAT 16:state conn_read\nSTAT 16:secs_since_last_cmd 0\n\
+        STAT 17:addr tcp6:[::1]:47422\nSTAT 17:listen_addr tcp6:[::1]:22556\nSTAT 17:state conn_parse_cmd\n\
+        STAT 18:addr tcp6:[::ffff:10.0.0.7]:5000\nSTAT 18:listen_addr tcp6:[::ffff:10.0.0.1]:22556\n\
+        STAT 19:addr unix:/run/memcached.sock\nSTAT 20:addr tcp:127.0.0.1:44291\n\
+        STAT 20:listen_addr tcp:127.0.0.1:9\nSTAT x\n\u{fffd}\n";
+
+    fn peers() -> Vec<Peer> {
+        let mut reader = PeersReader::default();
+        ANSWER.lines().for_each(|line| reader.line(line.as_bytes()));
+        reader.finish()
+    }
+
+    fn ends(local: &str, server: &str) -> Ends {
+        Ends::new(local.parse().expect("an address"), server.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a_connection_that_the_server_sees_as_it_is_is_direct() {
+        let peers = peers();
+        assert_eq!(peers.len(), 4, "without the one that listens");
+        for (local, server, direct) in [
+            ("127.0.0.1:44290", "127.0.0.1:22556", true),
+            ("[::1]:47422", "[::1]:22556", true),
+            ("10.0.0.7:5000", "10.0.0.1:22556", true),
+            ("127.0.0.1:44299", "127.0.0.1:22556", false),
+            // Two connections from one port, ours to a proxy and that of somebody else to the server.
+            ("127.0.0.1:44290", "127.0.0.1:11211", false),
+        ] {
+            assert_eq!(ends(local, server).is_direct(&peers), direct, "{local}");
+        }
+    }
+
+    #[test]
+    fn orphans_are_connections_from_here_that_no_process_holds() {
+        let line = |ports: &str, inode: u32| {
+            format!(
+                "   0: 0100007F:{ports} 0100007F:581C 01 00000000:00000000 00:00000000 00000000     0        0 {inode} 1"
+            )
+        };
+        let sockets = |lines: &[String]| Sockets(lines.iter().filter_map(|line| held_ports(line)).collect());
+        let here = ends("127.0.0.1:1", "127.0.0.1:22556");
+        // 44290 is AD02, and 22556 is 581C.
+        assert_eq!(here.count_orphans(&peers(), &sockets(&[line("AD02", 5)])), 0);
+        assert_eq!(here.count_orphans(&peers(), &sockets(&[line("AD02", 0)])), 1);
+        assert_eq!(here.count_orphans(&peers(), &sockets(&[])), 1);
+    }
+}
