@@ -93,6 +93,21 @@ impl Running {
         Ok(())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        Ok(self.process.kill()?)
+    }
+
     /// Kills it after `delay`, unless it ends before.
     pub(crate) fn kill_after(&mut self, delay: Duration) -> Result<()> {
         let until = self.started + delay;

@@ -332,9 +332,9 @@ mod tests {
             ledger.report_encoded(number, Tally::default(), budget.take(10));
         }
         ledger.report(1, Tally::default());
-        assert_eq!(budget.used(), 20, "the first one is not acknowledged");
+        assert_eq!(budget.used().total(), 20, "the first one is not acknowledged");
         ledger.report(0, Tally::default());
-        assert_eq!(budget.used(), 0);
+        assert_eq!(budget.used().total(), 0);
     }
 
     #[test]
