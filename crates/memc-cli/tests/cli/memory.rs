@@ -12,7 +12,7 @@ use memc_testkit::{Memcached, Sample};
 use crate::run::Running;
 use crate::workdir::Workdir;
 
-/// What docs and help promise.
+/// What the README promises.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Passes on at this many bytes a second what clients send to the server; its threads end with the process.
@@ -65,7 +65,7 @@ fn peak(running: &mut Running) -> Result<u64> {
     Ok(peak)
 }
 
-/// Checks the peak of a run over a log of this text against servers that take so many bytes a second. It must be over
+/// Checks the peak of a run over a log of this text against servers that take this many bytes a second. It must be over
 /// what was read ahead, or nothing was waiting.
 fn assert_bounded(text: &[u8], bytes_a_second: u32, options: &[&str]) -> Result<()> {
     const AT_LEAST: u64 = 30 << 20;
