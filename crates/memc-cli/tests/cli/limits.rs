@@ -35,7 +35,11 @@ fn run(work: &Workdir, prefix: &[&str]) -> Result<Ended> {
     }
     let stderr = work.path("stderr");
     let mut arguments: Vec<String> = prefix.iter().map(|&it| it.to_owned()).collect();
-    arguments.extend([env!("CARGO_BIN_EXE_memc-load").to_owned(), "--pattern".to_owned(), work.name("*.tsv")]);
+    arguments.extend([
+        env!("CARGO_BIN_EXE_memc-load").to_owned(),
+        "--pattern".to_owned(),
+        work.name("*.tsv"),
+    ]);
     arguments.extend(["--retry-for", "1s", "--threads", "3"].map(str::to_owned));
     for (name, server) in DEVICE_TYPES.iter().zip(work.servers()?) {
         arguments.extend([format!("--{name}"), server.address()]);
@@ -117,8 +121,9 @@ fn a_run_without_memory_for_its_threads_says_so_and_ends() -> Result<()> {
     for mib in (20..=400).step_by(10) {
         let limit = format!("ulimit -v {} && exec \"$@\"", mib << 10);
         let Ended { code, stderr } = run(&work, &["sh", "-c", &limit, "sh"])?;
-        let is_ended_by_rust =
-            ["memory allocation of", "failed to allocate an alternative stack"].iter().any(|it| stderr.contains(it));
+        let is_ended_by_rust = ["memory allocation of", "failed to allocate an alternative stack"]
+            .iter()
+            .any(|it| stderr.contains(it));
         match code {
             None if is_ended_by_rust => {}
             _ if stderr.contains("panicked") => bail!("{mib} MiB: {stderr}"),

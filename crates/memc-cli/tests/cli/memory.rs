@@ -39,7 +39,9 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, bytes_a_second: Option<u32>) 
         }
         to.write_all(&buffer[..length])?;
         if let Some(bytes_a_second) = bytes_a_second {
-            thread::sleep(Duration::from_secs(1) * u32::try_from(length).unwrap_or(u32::MAX) / bytes_a_second);
+            thread::sleep(
+                Duration::from_secs(1) * u32::try_from(length).unwrap_or(u32::MAX) / bytes_a_second,
+            );
         }
     }
 }
