@@ -213,7 +213,7 @@ mod tests {
         let mut keys: Vec<_> = suspects.records.keys().map(|key| key.escape_ascii().to_string()).collect();
         keys.sort_unstable();
         assert_eq!(keys, ["b", "c", "d"]);
-        assert_eq!(suspects.bytes, suspects.records.iter().map(|(key, it)| it.bytes(key)).sum());
+        assert_eq!(suspects.bytes, suspects.records.iter().map(|(key, it)| it.bytes(key)).sum::<usize>());
         assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, ..ReadBack::default() });
         suspects.forget_values();
         suspects.clear();
