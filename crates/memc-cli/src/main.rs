@@ -12,9 +12,10 @@ use std::process::ExitCode;
 
 use crate::args::{Args, man};
 use crate::inputs::own_outputs;
-use crate::run::signals;
+use crate::run::{panics, signals};
 
 fn main() -> ExitCode {
+    panics::set_hook();
     let args = Args::from_command_line();
     if let Some(printed) = man::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -1,5 +1,6 @@
-//! Pools of buffers: taken by who fills them, given back by who has emptied them.
+//! Pools of buffers: taken to be filled, returned when emptied.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Buffers over this size are rare, those of very long lines, and go back to the system.
@@ -12,11 +13,19 @@ const MAPPED_BYTES: usize = 33 * 1024 * 1024;
 
 /// Makes room for `bytes` more.
 pub(crate) fn reserve(buffer: &mut Vec<u8>, bytes: usize) {
+    buffer.reserve_exact(room_for(buffer, bytes));
+}
+
+/// Makes room for `bytes` more, or says that there is no memory for it.
+pub(crate) fn try_reserve(buffer: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
+    buffer.try_reserve_exact(room_for(buffer, bytes)).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// The room to ask for where `bytes` more are needed.
+fn room_for(buffer: &Vec<u8>, bytes: usize) -> usize {
     let wanted = buffer.len().saturating_add(bytes);
-    if wanted > buffer.capacity() {
-        let wanted = if wanted > LARGE_BYTES { wanted.max(MAPPED_BYTES) } else { wanted };
-        buffer.reserve_exact(wanted - buffer.len());
-    }
+    let is_large = wanted > buffer.capacity() && wanted > LARGE_BYTES;
+    if is_large { wanted.max(MAPPED_BYTES) - buffer.len() } else { bytes }
 }
 
 /// The first `length` bytes of a buffer, in memory of their own if it is far larger.
@@ -66,7 +75,7 @@ impl<T: Reusable> BufferPool<T> {
         self.lock().pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back. One without memory is of no use to who comes next.
+    /// Gives a buffer back. One without memory is dropped.
     pub(crate) fn give(&self, mut buffer: T) {
         let bytes = buffer.bytes();
         if (1..=self.max_bytes).contains(&bytes) {

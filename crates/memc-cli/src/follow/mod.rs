@@ -98,7 +98,7 @@ struct Lookout<'a> {
     watcher: Watcher,
     /// Whether there is a folder that logs could be in.
     has_folder: bool,
-    /// What matches and is no log, as was logged.
+    /// What matches but is not a log, and was logged.
     others: Vec<PathBuf>,
 }
 

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
                 report.line("file", shown(path), file(path))?;
             }
             for path in &found.others {
-                report.out.line(format_args!("ok   file {}: not a regular file: left alone", shown(path)))?;
+                report.out.line(format_args!("ok   file {}: not a regular file: skipped", shown(path)))?;
             }
             if found.logs.is_empty() {
                 report.out.line(format_args!("ok   {}", source.nothing()))?;
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
 }
 
 impl Report<'_> {
-    /// A line about one thing: what is to say of it, or what is wrong with it.
+    /// A line about one thing: its state, or what is wrong with it.
     fn line(&mut self, kind: &str, name: impl std::fmt::Display, result: Result<String>) -> Result<()> {
         self.is_sound &= result.is_ok();
         match result {

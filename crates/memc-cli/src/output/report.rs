@@ -136,7 +136,7 @@ impl<'a> LineCounts<'a> {
 }
 
 impl Server {
-    /// `None` if the run has not come to use its servers.
+    /// `None` if the run has not used its servers.
     fn new(server: servers::Server, summary: &Summary) -> Option<Self> {
         let report = server.report(&summary.run.servers)?;
         let (_, lost) = summary.lost_on(&server.address);

@@ -19,13 +19,13 @@ const FILES: [&str; 6] = ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz", "4.tsv.gz", "5.tsv
 /// Two and a half MB of text, more than the 2 MiB of a chunk.
 const LINES: usize = 8000;
 
-/// So many keys are asked for at once: few enough for the sockets to hold the answers.
+/// Keys that are asked for at once: few enough for the sockets to hold the answers.
 const KEYS_AT_ONCE: usize = 200;
 
 /// The set of files, and every value that their lines give to a key.
 struct Set {
     texts: Vec<Vec<u8>>,
-    packed: Vec<Vec<u8>>,
+    compressed: Vec<Vec<u8>>,
     /// By device type.
     given: HashMap<&'static str, Given>,
 }
@@ -37,7 +37,7 @@ impl Set {
     fn new() -> Result<Self> {
         let mut sample = Sample::new(1).with(0.3, 0.0);
         let texts: Vec<_> = FILES.iter().map(|_| sample.text(LINES)).collect();
-        let packed = texts.iter().map(|text| Ok(gzip(text)?)).collect::<Result<_>>()?;
+        let compressed = texts.iter().map(|text| Ok(gzip(text)?)).collect::<Result<_>>()?;
         let mut given: HashMap<_, Given> = HashMap::new();
         for (file, text) in texts.iter().enumerate() {
             for line in text.split(|&byte| byte == b'\n') {
@@ -48,14 +48,14 @@ impl Set {
                 }
             }
         }
-        Ok(Self { texts, packed, given })
+        Ok(Self { texts, compressed, given })
     }
 
     /// A fresh folder with the files, and fresh servers.
     fn workdir(&self) -> Result<Workdir> {
         let work = Workdir::new()?;
-        for (name, packed) in FILES.iter().zip(&self.packed) {
-            work.write(name, packed)?;
+        for (name, compressed) in FILES.iter().zip(&self.compressed) {
+            work.write(name, compressed)?;
         }
         work.servers()?;
         Ok(work)

@@ -12,6 +12,7 @@ mod get;
 mod inputs;
 mod killed;
 mod kinds;
+mod limits;
 mod loading;
 mod locks;
 mod logging;

@@ -77,11 +77,6 @@ impl Running {
         Ok(Self { command, process, started: Instant::now(), stdout, stderr })
     }
 
-    /// The id of its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.process), signal)?)
@@ -96,6 +91,21 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         }
         Ok(())
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        Ok(self.process.kill()?)
     }
 
     /// Kills it after `delay`, unless it ends before.

@@ -241,7 +241,7 @@ fn any_app_id(field: &[u8]) -> (Option<u32>, usize) {
 fn four_digits_and_comma(word: u64) -> Option<u32> {
     // Now each of the four low bytes must be at most 9, and the fifth 0.
     let digits = word ^ u64::from_le_bytes(*b"0000,\0\0\0");
-    // The highest bit of each byte that is larger. A carry can only spoil bytes behind the first of these.
+    // The highest bit of each byte that is larger. A carry can only corrupt bytes after the first of these.
     let larger = digits.wrapping_add(0x7f_7676_7676) | digits;
     if larger & 0x80_8080_8080 != 0 {
         return None;

@@ -71,7 +71,7 @@ impl<'a, E: Encode> Worker<'a, E> {
             shared.texts.give(text);
         }
         let batches: usize = self.batches.iter().map(expected_bytes).sum();
-        share.set(CHUNK_BYTES + batches + tally.kept_bytes());
+        share.set((CHUNK_BYTES + batches + tally.kept_bytes()).into());
         for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
             batch.close();
             batch.ends_input = ends_input;

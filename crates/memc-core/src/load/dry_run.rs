@@ -35,17 +35,16 @@ pub(crate) fn show(lanes: &[Lane<'_>], on_record: &mut impl FnMut(DryRecord<'_>)
 fn show_in_order(batches: &[Batch], on_record: &mut impl FnMut(DryRecord<'_>)) {
     let mut records: Vec<_> = batches.iter().map(Batch::iter).collect();
     let mut next: Vec<_> = records.iter_mut().map(Iterator::next).collect();
-    // What has no more records comes last.
-    let line = |next: &Option<Stored<'_>>| next.map_or(u64::MAX, |record| record.line.into());
+    let line = |record: &Option<Stored<'_>>| record.map_or(u64::MAX, |record| record.line.into());
     let mut lines: Vec<u64> = next.iter().map(line).collect();
     loop {
-        let mut server = 0;
-        for other in 1..lines.len() {
-            if lines[other] < lines[server] {
-                server = other;
+        let (mut server, mut lowest) = (0, u64::MAX);
+        for (index, line) in lines.iter().enumerate() {
+            if *line < lowest {
+                (server, lowest) = (index, *line);
             }
         }
-        let Some(Some(Stored { key, value, .. })) = next.get(server).copied() else { return };
+        let Some(Stored { key, value, .. }) = next[server] else { return };
         on_record(DryRecord { server, key, value });
         next[server] = records[server].next();
         lines[server] = line(&next[server]);

@@ -16,10 +16,46 @@ pub(crate) struct Budget {
 
 #[derive(Debug, Default)]
 struct State {
-    used: usize,
-    /// The part of it for which there is no memory yet.
-    promised: usize,
+    used: Bytes,
     closed: bool,
+}
+
+/// Bytes in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// What is there.
+    pub(crate) present: usize,
+    /// What is still to be made of it: batches.
+    pub(crate) expected: usize,
+}
+
+impl Bytes {
+    pub(crate) fn total(self) -> usize {
+        self.present + self.expected
+    }
+}
+
+impl std::ops::Add for Bytes {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { present: self.present + other.present, expected: self.expected + other.expected }
+    }
+}
+
+impl std::ops::Sub for Bytes {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { present: self.present - other.present, expected: self.expected - other.expected }
+    }
+}
+
+/// They are all there.
+impl From<usize> for Bytes {
+    fn from(present: usize) -> Self {
+        Self { present, expected: 0 }
+    }
 }
 
 impl Budget {
@@ -29,25 +65,21 @@ impl Budget {
 
     /// Waits until `bytes` more may be in flight; `None` if the load stops. However many they are, they may when
     /// nothing else is.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: Bytes) -> Option<Share> {
         let mut share = self.take(0);
         share.grow(bytes).then_some(share)
     }
 
     /// Takes `bytes` that are in flight already, without waiting: what comes later waits for them.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Share {
-        self.lock().used += bytes;
-        Share { budget: Arc::clone(self), bytes, promised: 0 }
+        let mut share = Share { budget: Arc::clone(self), bytes: Bytes::default() };
+        share.set(bytes.into());
+        share
     }
 
-    /// Bytes in flight.
-    pub(crate) fn used(&self) -> usize {
+    /// All bytes in flight.
+    pub(crate) fn used(&self) -> Bytes {
         self.lock().used
-    }
-
-    /// The part of the bytes in flight for which there is no memory yet.
-    pub(crate) fn promised(&self) -> usize {
-        self.lock().promised
     }
 
     /// Ends every wait for room, since the load stops.
@@ -66,34 +98,27 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
-    bytes: usize,
-    promised: usize,
+    bytes: Bytes,
 }
 
 impl Share {
-    /// Makes it `bytes` large, without waiting; for all of them there is memory.
-    pub(crate) fn set(&mut self, bytes: usize) {
-        self.set_with(bytes, 0);
-    }
-
-    /// Makes it `bytes` large, without waiting; for those that are `promised` there is no memory yet.
-    pub(crate) fn set_with(&mut self, bytes: usize, promised: usize) {
+    /// Makes it `bytes` large, without waiting.
+    pub(crate) fn set(&mut self, bytes: Bytes) {
         let mut state = self.budget.lock();
-        state.promised = state.promised - self.promised + promised;
-        self.promised = promised;
         state.used = state.used - self.bytes + bytes;
-        if bytes < self.bytes {
+        if bytes.total() < self.bytes.total() {
             self.budget.room.notify_all();
         }
         self.bytes = bytes;
     }
 
     /// Waits until it may be `bytes` large; false if the load stops. It may when it is the only one.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow(&mut self, bytes: Bytes) -> bool {
         let budget = &self.budget;
         let mut state = budget.lock();
         let others = |state: &State| state.used - self.bytes;
-        while !state.closed && others(&state) > 0 && others(&state) + bytes > budget.max_bytes {
+        let fits = |others: Bytes| others.total() == 0 || (others + bytes).total() <= budget.max_bytes;
+        while !state.closed && !fits(others(&state)) {
             state = budget.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -107,7 +132,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.set(0);
+        self.set(Bytes::default());
     }
 }
 
@@ -120,47 +145,36 @@ mod tests {
     #[test]
     fn a_share_waits_for_room_but_a_large_one_alone_passes() {
         let budget = Budget::new(100);
-        let mut large = budget.reserve(1000).expect("it is alone");
+        let expected = Bytes { present: 500, expected: 500 };
+        let mut large = budget.reserve(expected).expect("it is alone");
+        assert_eq!(budget.used(), expected);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| budget.reserve(50).is_some());
+            let waiting = scope.spawn(|| budget.reserve(50.into()).is_some());
             std::thread::sleep(Duration::from_millis(20));
-            large.set(51);
+            large.set(51.into());
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished());
-            large.set(50);
+            large.set(50.into());
             assert_eq!(waiting.join().ok(), Some(true));
         });
-        assert!(large.grow(1000), "it is alone again");
+        assert!(large.grow(1000.into()), "it is alone again");
         let taken = budget.take(7);
-        assert_eq!(budget.used(), 1007);
+        assert_eq!(budget.used().total(), 1007);
         drop((large, taken));
-        assert_eq!(budget.used(), 0);
-    }
-
-    #[test]
-    fn what_is_promised_is_a_part_of_a_share() {
-        let budget = Budget::new(100);
-        let mut share = budget.take(10);
-        share.set_with(30, 20);
-        assert_eq!((budget.used(), budget.promised()), (30, 20));
-        share.set(25);
-        assert_eq!((budget.used(), budget.promised()), (25, 0));
-        share.set_with(30, 20);
-        drop(share);
-        assert_eq!((budget.used(), budget.promised()), (0, 0));
+        assert_eq!(budget.used().total(), 0);
     }
 
     #[test]
     fn a_stop_ends_the_wait() {
         let budget = Budget::new(100);
-        let mut held = budget.reserve(60).expect("there is room");
+        let mut held = budget.reserve(60.into()).expect("there is room");
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| budget.reserve(50).is_none());
+            let waiting = scope.spawn(|| budget.reserve(50.into()).is_none());
             std::thread::sleep(Duration::from_millis(20));
             budget.close();
             assert_eq!(waiting.join().ok(), Some(true));
         });
-        assert!(!held.grow(1000));
-        assert_eq!(budget.used(), 60, "what is in flight is so until it is given back");
+        assert!(!held.grow(1000.into()));
+        assert_eq!(budget.used().total(), 60, "what is in flight is so until it is given back");
     }
 }

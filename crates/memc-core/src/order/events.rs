@@ -1,4 +1,4 @@
-//! The queue of events, between those who emit them and the one thread that hands them to the caller.
+//! The queue of events, between the threads that emit them and the one that hands them to the caller.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::order::budget::{Budget, Share};
 use crate::report::event::Event;
 
-/// Events in the order in which they were emitted. Nobody waits to emit one: what waits for the caller takes its share
+/// Events in the order in which they were emitted. Emitting never blocks: what waits for the caller takes its share
 /// of the memory budget, which holds the reader back.
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -62,7 +62,7 @@ impl Events {
         self.ready.notify_all();
     }
 
-    /// The caller wants no more events: none is kept from now on.
+    /// The caller takes no more events: none is kept from now on.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -98,18 +98,18 @@ mod tests {
         let budget = Budget::new(1 << 20);
         let events = Events::new(&budget);
         (0..2).for_each(|index| events.emit(event(index)));
-        let both = budget.used();
+        let both = budget.used().total();
         assert!(both > 2 * size_of::<Event>(), "{both}");
         let first = events.next();
         assert_eq!(first.as_ref().map(|(it, _)| it), Some(&event(0)));
-        assert_eq!(budget.used(), both, "it is not handled yet");
+        assert_eq!(budget.used().total(), both, "it is not handled yet");
         drop(first);
-        assert_eq!(budget.used(), both / 2);
+        assert_eq!(budget.used().total(), both / 2);
         events.close();
         assert_eq!(events.next().map(|(it, _)| it), Some(event(1)));
         assert!(events.next().is_none());
         events.emit(event(2));
-        assert!(events.next().is_none() && budget.used() == 0);
+        assert!(events.next().is_none() && budget.used().total() == 0);
     }
 
     #[test]
@@ -118,6 +118,6 @@ mod tests {
         let events = Events::new(&budget);
         events.emit(event(0));
         events.discard();
-        assert!(events.next().is_none() && budget.used() == 0);
+        assert!(events.next().is_none() && budget.used().total() == 0);
     }
 }

@@ -1,5 +1,7 @@
 //! Chunks: numbered pieces of the decompressed inputs, each with its share of the memory budget.
 
+use std::io;
+
 use crate::buffers::{self, Reusable};
 use crate::order::budget::Share;
 
@@ -43,12 +45,17 @@ impl Text {
     }
 
     /// Makes the buffer at least this long.
-    pub(crate) fn lengthen(&mut self, bytes: usize) {
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub(crate) fn lengthen(&mut self, bytes: usize) -> io::Result<()> {
         let length = self.bytes.len();
         if length < bytes {
-            buffers::reserve(&mut self.bytes, bytes - length);
+            buffers::try_reserve(&mut self.bytes, bytes - length)?;
             self.bytes.resize(bytes, 0);
         }
+        Ok(())
     }
 }
 

@@ -66,7 +66,7 @@ impl<R: Read> Cutter<R> {
         if target > text.bytes().max(self.piece_bytes) && !has_room(target) {
             return Ok(Cut::NotYet);
         }
-        text.lengthen(target);
+        text.lengthen(target)?;
         text.bytes[..self.rest.len()].copy_from_slice(&self.rest);
         text.filled = self.rest.len();
         self.rest.clear();
@@ -99,7 +99,7 @@ impl<R: Read> Cutter<R> {
                 None => {
                     target = searched.saturating_add(self.piece_bytes);
                     if target <= text.bytes() || has_room(target) {
-                        text.lengthen(target);
+                        text.lengthen(target)?;
                         continue;
                     }
                 }
@@ -113,7 +113,7 @@ impl<R: Read> Cutter<R> {
 
     /// Reads and forgets until the line ends; what follows it goes to `rest`. False if it has not ended yet.
     fn skip_line(&mut self, scratch: &mut Text) -> io::Result<bool> {
-        scratch.lengthen(self.piece_bytes);
+        scratch.lengthen(self.piece_bytes)?;
         while self.skipping && !self.ended {
             scratch.filled = 0;
             let filled = fill(&mut self.input, scratch, self.piece_bytes);

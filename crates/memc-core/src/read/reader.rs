@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
-use crate::order::budget::{Budget, CHUNK_BYTES};
+use crate::order::budget::{Budget, Bytes, CHUNK_BYTES};
 use crate::order::events::Events;
 use crate::order::ledger::Ledger;
 use crate::read::backlog::Backlog;
@@ -99,22 +99,22 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
 }
 
 impl Surroundings<'_> {
-    /// What a chunk may take until its batches are made: its text, and batches of about the same size. The record of
-    /// a very long line takes as much once more.
-    fn expected_bytes(&self, text_bytes: usize) -> usize {
-        let times = if text_bytes > LARGE_BYTES { 3 } else { 2 };
-        CHUNK_BYTES + text_bytes.saturating_mul(times)
+    /// What a chunk takes until its batches are made: its text, and batches of about the same size. The record of a very
+    /// long line takes as much once more.
+    fn bytes(text_bytes: usize) -> Bytes {
+        let times = if text_bytes > LARGE_BYTES { 2 } else { 1 };
+        Bytes { present: CHUNK_BYTES + text_bytes, expected: text_bytes.saturating_mul(times) }
     }
 
-    /// Frees spare buffers if they, and what is in flight, take more than the budget and two chunks: the next chunks are
-    /// mostly read and encoded into spare buffers. What is in flight with the chunk that is read next counts.
+    /// Frees spare buffers that would take more than the budget and two chunks, with what is in flight: the next chunks
+    /// are mostly read and encoded into spare buffers.
     fn free_spares(&self) {
         let Self { budget, texts, batches, options, .. } = self;
-        let allowed = options.max_bytes_in_flight + 2 * self.expected_bytes(options.chunk_bytes);
-        // Batches that are still to be made take spare buffers: these count once.
-        let batches_spare = batches.spare_bytes().saturating_sub(budget.promised());
-        let taken = budget.used() + texts.spare_bytes() + batches_spare;
-        let excess = taken.saturating_sub(allowed);
+        let allowed = options.max_bytes_in_flight + 2 * Self::bytes(options.chunk_bytes).total();
+        let used = budget.used();
+        // Batches that are expected will be spare ones, as far as there are.
+        let spares = texts.spare_bytes() + batches.spare_bytes().saturating_sub(used.expected);
+        let excess = (used.total() + spares).saturating_sub(allowed);
         batches.free(excess.saturating_sub(texts.free(excess)));
     }
 }
@@ -132,12 +132,12 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             None => self.open_next()?,
         };
         let with = self.with;
-        let mut share = budget.reserve(with.expected_bytes(options.chunk_bytes))?;
+        let mut share = budget.reserve(Surroundings::bytes(options.chunk_bytes))?;
         with.free_spares();
         let mut text = texts.take();
         let piece = loop {
             let has_room = |text_bytes| {
-                let has_room = share.grow(with.expected_bytes(text_bytes));
+                let has_room = share.grow(Surroundings::bytes(text_bytes));
                 with.free_spares();
                 has_room
             };
@@ -155,13 +155,10 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             texts.give(std::mem::take(&mut text));
         }
         // The whole buffer counts, of which a small input uses but a little.
-        match piece {
-            Some(_) => {
-                let bytes = with.expected_bytes(text.bytes());
-                share.set_with(bytes, bytes - CHUNK_BYTES - text.bytes());
-            }
-            None => share.set(CHUNK_BYTES),
-        }
+        share.set(match piece {
+            Some(_) => Surroundings::bytes(text.bytes()),
+            None => CHUNK_BYTES.into(),
+        });
         let number = ledger.add_chunk(current.bytes_read.load(Ordering::Relaxed), piece.is_none());
         if piece.is_some() {
             self.current = Some(current);

@@ -91,7 +91,7 @@ pub enum Event {
         /// From the first failure to now.
         away_for: Duration,
     },
-    /// A connection to this server ended with records in flight, and something stands between it and us that may have
+    /// A connection to this server ended with records in flight, and a proxy in between may have
     /// delivered them late: their keys were read back, and set again where an older value was found.
     RecordsReadBack {
         /// The server's address.

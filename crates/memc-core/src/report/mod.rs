@@ -152,11 +152,11 @@ impl ServerReport {
 pub struct ServerCheck {
     /// Its address.
     pub address: String,
-    /// What it says of itself, or why it cannot be used.
+    /// What it reports about itself, or why it cannot be used.
     pub result: io::Result<ServerStatus>,
 }
 
-/// What a server says of itself.
+/// What a server reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -221,7 +221,7 @@ impl RunReport {
     }
 }
 
-/// A run that stopped early: why, and how far it came.
+/// A run that stopped early: why, and what it had done by then.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadError {
@@ -261,6 +261,40 @@ mod tests {
         counts.loaded = 0;
         assert_eq!(counts.error_rate(), f64::INFINITY);
         assert_eq!(Counts::default().error_rate(), 0.0);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_report_reads_back_as_it_was_written() -> serde_json::Result<()> {
+        let rejected_line = RejectedLine {
+            line: 3,
+            reason: RejectReason::Other("mine".into()),
+            text: "x".to_owned(),
+            explanation: Some("why".into()),
+        };
+        let dropped_part = DroppedPart { line: 4, kind: "odd".into(), text: String::new() };
+        let input = InputReport {
+            name: "input".to_owned(),
+            counts: counts(&[RejectReason::FieldCount, RejectReason::Other("mine".into())]),
+            duration: Duration::from_millis(1500),
+            rejected_lines: vec![rejected_line],
+            dropped_parts: vec![dropped_part],
+            ..InputReport::default()
+        };
+        let report = RunReport {
+            unfinished: Some(input),
+            servers: vec![ServerReport::default()],
+            ..RunReport::default()
+        };
+        let json = serde_json::to_value(&report)?;
+        let rejected = &json["unfinished"]["counts"]["rejected"];
+        assert_eq!(
+            *rejected,
+            serde_json::json!({"field_count": 1, "mine": 1}),
+            "by the names of the reasons"
+        );
+        assert_eq!(serde_json::from_value::<RunReport>(json)?, report);
+        Ok(())
     }
 
     #[test]

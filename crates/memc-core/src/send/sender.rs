@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
         Ok(Step::Done)
     }
 
-    /// Where nothing stands between us and the server, it says itself that the old connections are gone.
+    /// Without a proxy in between, the server itself shows that the old connections are gone.
     fn prove_end(&mut self, connection: &mut Connection) -> io::Result<()> {
         let peers = match connection.peers() {
             Ok(peers) => peers,
@@ -274,7 +274,7 @@ impl<'a> Sender<'a> {
             if self.connect()? == Step::Aborted {
                 return Ok(Step::Aborted);
             }
-            // The connection may be a new one, to which nothing was left on the way.
+            // The connection may be a new one, with nothing in transit.
             let is_right =
                 self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
             if is_right && self.left.suspects.is_settled() {

@@ -1,4 +1,4 @@
-//! Any line leads to what the model says of it.
+//! Any line is loaded or rejected as the model says.
 
 use std::collections::HashMap;
 

@@ -36,13 +36,13 @@ fn a_server_with_an_auth_file_takes_records_of_those_it_knows() -> Result {
     assert!(records > 300, "{records}");
 
     let started = Instant::now();
-    let told = at_once(started, load(&format!("ann:wrong@{address}"))?.err())?;
-    assert!(told.contains(&address) && told.contains("it does not accept user 'ann'"), "{told}");
-    assert!(!told.contains("wrong"), "the password must not show: {told}");
+    let message = at_once(started, load(&format!("ann:wrong@{address}"))?.err())?;
+    assert!(message.contains(&address) && message.contains("it does not accept user 'ann'"), "{message}");
+    assert!(!message.contains("wrong"), "the password must not show: {message}");
 
     let started = Instant::now();
-    let told = at_once(started, load(&address)?.err())?;
-    assert!(told.contains("it asks for a user and a password"), "{told}");
+    let message = at_once(started, load(&address)?.err())?;
+    assert!(message.contains("it asks for a user and a password"), "{message}");
     Ok(())
 }
 
