@@ -134,8 +134,22 @@ pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
 }
 
 /// Logs that records in flight on a broken connection were read back and set again.
-pub(crate) fn read_back(routes: &[Route], address: &str, in_flight: u64, read_back: u64, set_again: u64) {
+pub(crate) fn read_back(
+    routes: &[Route],
+    address: &str,
+    in_flight: u64,
+    read_back: u64,
+    set_again: u64,
+    untracked: u64,
+) {
     let server = servers::named(routes, address);
+    if untracked > 0 {
+        log::error!(
+            server = address;
+            "{server}: connections broke with so much in flight that {untracked} records are no longer read back and \
+             may be stale: give a --timeout that is longer than the server or proxy stalls, and load the files again"
+        );
+    }
     log::warn!(
         server = address;
         "{server}: a connection broke with {in_flight} records in flight and its end could not be confirmed: \

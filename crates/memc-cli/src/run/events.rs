@@ -66,8 +66,8 @@ impl Events<'_> {
                 messages::back(&self.args.routes, &address, away_for);
                 self.server_is_away(&address, false);
             }
-            Event::RecordsReadBack { address, in_flight, read_back, set_again } => {
-                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again);
+            Event::RecordsReadBack { address, in_flight, read_back, set_again, untracked } => {
+                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again, untracked);
             }
             _ => {}
         }

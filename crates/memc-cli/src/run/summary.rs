@@ -160,7 +160,11 @@ impl Summary {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
             && self.quarantined.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0 && !is_lost(server));
+            && self
+                .run
+                .servers
+                .iter()
+                .all(|server| server.evictions == 0 && server.records_untracked == 0 && !is_lost(server));
         match self.signalled {
             Some(code) => code,
             None if failed => 1,

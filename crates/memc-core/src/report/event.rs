@@ -102,6 +102,9 @@ pub enum Event {
         read_back: u64,
         /// How many of these were not as they had to be, and were set again.
         set_again: u64,
+        /// Records that are no longer read back, since too many were in flight on later connections
+        /// ([`Options::max_bytes_in_flight`](crate::Options::max_bytes_in_flight)): they may be stale.
+        untracked: u64,
     },
 }
 

@@ -46,12 +46,14 @@ struct Suspect {
     tries: u8,
 }
 
-/// How many records were in flight on connections that ended, were read back, and were set again.
+/// How many records were in flight on connections that ended, were read back, were set again, and are no longer
+/// read back because there are too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadBack {
     pub(crate) in_flight: u64,
     pub(crate) read_back: u64,
     pub(crate) set_again: u64,
+    pub(crate) untracked: u64,
 }
 
 impl Suspects {
@@ -59,7 +61,8 @@ impl Suspects {
         self.records.is_empty()
     }
 
-    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are dropped.
+    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are
+    /// no longer tracked.
     pub(crate) fn add<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>, max_bytes: usize) {
         self.generation += 1;
         let generation = self.generation;
@@ -74,7 +77,9 @@ impl Suspects {
         let mut oldest = 0;
         while self.bytes > max_bytes && oldest + 1 < generation {
             oldest += 1;
+            let before = self.records.len();
             self.records.retain(|_, suspect| suspect.generation > oldest);
+            self.counts.untracked += (before - self.records.len()) as u64;
             self.bytes = self.records.iter().map(|(key, suspect)| suspect.bytes(key)).sum();
         }
     }
@@ -214,7 +219,7 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(keys, ["b", "c", "d"]);
         assert_eq!(suspects.bytes, suspects.records.iter().map(|(key, it)| it.bytes(key)).sum::<usize>());
-        assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, ..ReadBack::default() });
+        assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, untracked: 1, ..ReadBack::default() });
         suspects.forget_values();
         suspects.clear();
         assert!(suspects.is_empty() && suspects.is_settled());

@@ -302,12 +302,15 @@ impl<'a> Sender<'a> {
         self.report.records_in_flight += counts.in_flight;
         self.report.records_read_back += counts.read_back;
         self.report.records_set_again += counts.set_again;
-        if counts.read_back > 0 && (counts.in_flight > 0 || counts.set_again > 0) {
+        self.report.records_untracked += counts.untracked;
+        let is_news = counts.in_flight > 0 || counts.set_again > 0;
+        if counts.untracked > 0 || counts.read_back > 0 && is_news {
             self.ledger.emit(Event::RecordsReadBack {
                 address: self.address.clone(),
                 in_flight: counts.in_flight,
                 read_back: counts.read_back,
                 set_again: counts.set_again,
+                untracked: counts.untracked,
             });
         }
     }
