@@ -44,17 +44,17 @@ fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
 }
 
 #[test]
-fn a_file_cut_in_the_middle_stops_the_run_until_it_is_mended() -> Result<()> {
+fn a_file_cut_in_the_middle_stops_the_run_until_it_is_repaired() -> Result<()> {
     stops_at_a_broken_file(|compressed| compressed.truncate(compressed.len() / 2))
 }
 
 #[test]
-fn a_file_without_its_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
+fn a_file_without_its_checksum_stops_the_run_until_it_is_repaired() -> Result<()> {
     stops_at_a_broken_file(|compressed| compressed.truncate(compressed.len() - 8))
 }
 
 #[test]
-fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
+fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_repaired() -> Result<()> {
     let flip = |compressed: &mut Vec<u8>| {
         let checksum = compressed.len() - 8;
         compressed[checksum] ^= 1;
@@ -63,7 +63,7 @@ fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_mended() -> Result<()>
 }
 
 #[test]
-fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_mended() -> Result<()> {
+fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_repaired() -> Result<()> {
     stops_at_a_broken_file(|compressed| compressed.extend(b"garbage"))
 }
 

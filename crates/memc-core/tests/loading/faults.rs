@@ -277,7 +277,7 @@ fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
 }
 
 #[test]
-fn a_connection_that_stalls_is_made_anew() -> Result {
+fn a_connection_that_stalls_is_opened_again() -> Result {
     let mut setup = Setup::start()?;
     let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
     setup.timeout = SHORT_TIMEOUT;
