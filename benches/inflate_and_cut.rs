@@ -23,7 +23,7 @@ impl Encode for Skip {
 fn inflate_and_cut(criterion: &mut Criterion) {
     // An input owns what it reads; these are there to the end anyway.
     let text: &[u8] = Sample::new(1).text(LINES).leak();
-    let packed: &[u8] = gzip(text).expect("gzip").leak();
+    let compressed: &[u8] = gzip(text).expect("gzip").leak();
     // Never connected to.
     let servers = vec!["127.0.0.1:33013".parse().expect("an address")];
     let mut options = Options::default();
@@ -31,7 +31,7 @@ fn inflate_and_cut(criterion: &mut Criterion) {
     let loader = Loader::new(Skip, servers, options);
     let mut group = criterion.benchmark_group("inflate_and_cut");
     group.throughput(Throughput::ElementsAndBytes { elements: LINES as u64, bytes: text.len() as u64 });
-    for (name, bytes) in [("gzip", packed), ("plain text", text)] {
+    for (name, bytes) in [("gzip", compressed), ("plain text", text)] {
         group.bench_function(name, |bench| {
             bench.iter(|| {
                 let input = Input::bytes(name, bytes);

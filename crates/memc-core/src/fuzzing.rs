@@ -37,7 +37,7 @@ pub struct Answers {
     pub error: Option<String>,
 }
 
-/// Has an [`AnswerReader`] read these pieces as the answers to batches of so many records each.
+/// Has an [`AnswerReader`] read these pieces as the answers to batches of these numbers of records.
 pub fn answers<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     batches: impl IntoIterator<Item = usize>,

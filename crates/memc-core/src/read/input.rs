@@ -244,11 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_an_input_is_told_by_its_first_bytes() -> io::Result<()> {
+    fn what_is_in_an_input_is_known_by_its_first_bytes() -> io::Result<()> {
         let (one, two) = (gzip(b"one\n")?, gzip(b"two\n")?);
         let nothing = gzip(b"")?;
         let zeros = vec![0; 3 * READ_BYTES];
-        for (name, packed, text) in [
+        for (name, compressed, text) in [
             ("empty file", vec![], &b""[..]),
             ("plain text", b"one\ntwo\n".to_vec(), b"one\ntwo\n"),
             ("plain text of one byte", b"\x1f".to_vec(), b"\x1f"),
@@ -260,32 +260,32 @@ mod tests {
             ("zeros behind", [one.clone(), zeros.clone()].concat(), b"one\n"),
             ("zeros between", [&one[..], &zeros, &two].concat(), b"one\ntwo\n"),
         ] {
-            assert_eq!(read(packed)?, text, "{name}");
+            assert_eq!(read(compressed)?, text, "{name}");
         }
         Ok(())
     }
 
     #[test]
     fn a_broken_gzip_is_an_error_wherever_it_breaks() -> io::Result<()> {
-        let packed = gzip(b"some text that is long enough for a few blocks of it, and some more of it")?;
-        for cut in GZIP_MAGIC.len()..packed.len() {
-            let error = read(packed[..cut].to_vec()).err().map(|error| error.kind());
+        let compressed = gzip(b"some text that is long enough for a few blocks of it, and some more of it")?;
+        for cut in GZIP_MAGIC.len()..compressed.len() {
+            let error = read(compressed[..cut].to_vec()).err().map(|error| error.kind());
             assert_eq!(error, Some(io::ErrorKind::UnexpectedEof), "cut at {cut}");
         }
         for junk in [&b"x"[..], b"\x1f\x8c", b"garbage", b"\0\0garbage, longer than a header"] {
-            let error = read([&packed[..], junk].concat()).err().map(|error| error.kind());
+            let error = read([&compressed[..], junk].concat()).err().map(|error| error.kind());
             assert_eq!(error, Some(io::ErrorKind::InvalidInput), "{}", junk.escape_ascii());
         }
-        for (name, packed) in [
-            ("a member cut", [&packed[..], &packed[..12]].concat()),
-            ("header only", packed[..10].to_vec()),
-            ("wrong method", [&b"\x1f\x8b\x07"[..], &packed[3..]].concat()),
+        for (name, compressed) in [
+            ("a member cut", [&compressed[..], &compressed[..12]].concat()),
+            ("header only", compressed[..10].to_vec()),
+            ("wrong method", [&b"\x1f\x8b\x07"[..], &compressed[3..]].concat()),
         ] {
-            assert!(read(packed).is_err(), "{name}");
+            assert!(read(compressed).is_err(), "{name}");
         }
         // A flipped bit in the body, the CRC or the length; the header's time and system say nothing.
-        for at in 10..packed.len() {
-            let mut flipped = packed.clone();
+        for at in 10..compressed.len() {
+            let mut flipped = compressed.clone();
             flipped[at] ^= 1;
             assert!(read(flipped).is_err(), "flipped at {at}");
         }
@@ -338,9 +338,9 @@ mod tests {
                 self.0.read(&mut buffer[..length])
             }
         }
-        let packed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
+        let compressed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
         let mut text = Vec::new();
-        Plain::new(Box::new(Interrupted(Cursor::new(packed), false)), false, &Arc::default())?
+        Plain::new(Box::new(Interrupted(Cursor::new(compressed), false)), false, &Arc::default())?
             .read_to_end(&mut text)?;
         assert_eq!(text, b"one\ntwo\nthree\n");
         Ok(())

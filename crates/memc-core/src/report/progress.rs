@@ -30,7 +30,7 @@ struct Counters {
 }
 
 impl ProgressHandle {
-    /// Bytes read from the inputs for finished chunks, packed ones if it is gzip.
+    /// Bytes read from the inputs for finished chunks, compressed if it is gzip.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
         self.0.bytes_in.load(Ordering::Relaxed)

@@ -47,9 +47,9 @@ fn a_large_member_leaves_what_the_model_says() -> Result {
     let text = Sample::new(5).with(0.3, 0.05).text(24_000);
     let mut model = Model::new();
     model.load(&text);
-    let packed = gzip(&text)?;
-    assert!(packed.len() > 3 << 20, "{} bytes are few", packed.len());
-    let report = servers.loader(Options::default())?.load([input("large", packed)], ignore)?;
+    let compressed = gzip(&text)?;
+    assert!(compressed.len() > 3 << 20, "{} bytes are few", compressed.len());
+    let report = servers.loader(Options::default())?.load([input("large", compressed)], ignore)?;
     servers.assert_hold(&model)?;
     assert_counts(&report.counts, &model);
     Ok(())

@@ -22,7 +22,7 @@ fn socket() -> Result<(TcpStream, TcpStream)> {
     Ok((source, listener.accept()?.0))
 }
 
-/// Waits until the server holds so many records.
+/// Waits until the server holds this many records.
 fn wait_for(server: &Memcached, records: u64) -> Result {
     let until = Instant::now() + LONG;
     while server.stat("curr_items")? < records {
