@@ -36,7 +36,8 @@ pub struct Options {
     pub linger: Duration,
     /// How many bytes may be in flight: those of chunks until they are encoded, then of their batches until they are
     /// acknowledged, and of rejected lines and other events until the caller has handled them. What comes next waits
-    /// for room, except when nothing else is in flight. Spare buffers take up to four chunks more. Default: 40 MiB.
+    /// for room, except when nothing else is in flight: a line of 16 MiB takes up to 48 while it is encoded. Spare
+    /// buffers take up to four chunks more. Default: 40 MiB, with which a process takes at most 64 MiB.
     pub max_bytes_in_flight: usize,
     /// Lines longer than this are rejected and take no more memory than this. Default: 16 MiB.
     pub max_line_bytes: usize,

@@ -13,10 +13,13 @@
 //!
 //! [`COORDINATES`] and the other [`RejectReason`]s name the first of these rules that a line breaks.
 
+mod app_ids;
 mod parse;
 mod serialize;
+mod space;
 
-pub use parse::{AppsInstalled, COORDINATES, NOT_AN_INTEGER, OUT_OF_RANGE};
+pub use app_ids::{NOT_AN_INTEGER, OUT_OF_RANGE};
+pub use parse::{AppsInstalled, COORDINATES};
 /// The crate whose [`Message`](prost::Message) decodes a [`UserApps`].
 pub use prost;
 pub use serialize::{UserApps, serialize};
@@ -72,14 +75,14 @@ impl Encode for AppsEncoder {
             // An id takes no more bytes than its text, once a block is done.
             buffers::reserve(
                 &mut record.value,
-                fields.app_ids.len() + serialize::MAX_APP_LEN * parse::BLOCK_BYTES,
+                fields.app_ids.len() + serialize::MAX_APP_LEN * app_ids::BLOCK_BYTES,
             );
         }
-        for block in parse::blocks(fields.app_ids) {
-            let (kept, dropped) = parse::parse_apps(block, &mut self.apps);
+        for block in app_ids::blocks(fields.app_ids) {
+            let (kept, dropped) = app_ids::parse_apps(block, &mut self.apps);
             serialize::put_apps(&self.apps[..kept], &mut record.value);
             if dropped > 0 {
-                parse::dropped_app_ids(block).for_each(|(kind, piece)| record.drop_part(kind, piece));
+                app_ids::dropped_app_ids(block).for_each(|(kind, piece)| record.drop_part(kind, piece));
             }
         }
         serialize::put_coordinates(fields.lat, fields.lon, &mut record.value);

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_an_input_is_told_by_its_first_bytes() -> io::Result<()> {
+    fn what_is_in_an_input_is_known_by_its_first_bytes() -> io::Result<()> {
         let (one, two) = (gzip(b"one\n")?, gzip(b"two\n")?);
         let nothing = gzip(b"")?;
         let zeros = vec![0; 3 * READ_BYTES];

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_told_by_its_first_bytes() {
+    fn data_is_known_by_its_first_bytes() {
         let tar = [&[b'a'; TAR_AT][..], b"ustar\0"].concat();
         for (head, expected) in [
             (&b"\xfd7zXZ\0\0\x04"[..], "xz data"),
