@@ -4,7 +4,7 @@
 //! refusals the server sends.
 
 use std::io::{self, Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::wire::address::{Address, Credentials};
 use crate::wire::answers::{self, Answer, AnswerReader, MAX_LINE_BYTES, closed, unexpected};
@@ -18,6 +18,9 @@ use crate::wire::stream::Stream;
 
 /// No answer to `stats` or `stats conns` has more bytes: some 40,000 connections.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// A value that is read back has to come at least this fast, once `io_timeout` is over.
+const MIN_VALUE_BYTES_PER_SECOND: usize = 1024;
 
 /// The whole of such an answer may take this many times as long as one line of it.
 const MAX_ANSWER_TIMEOUTS: u32 = 4;
@@ -185,7 +188,14 @@ impl Connection {
     fn is_value(&mut self, bytes: usize, expected: &[u8]) -> io::Result<bool> {
         let mut left = bytes;
         let mut same = bytes == expected.len();
+        let started = Instant::now();
+        let allowed = Duration::from_secs((bytes / MIN_VALUE_BYTES_PER_SECOND) as u64);
+        let allowed = allowed.saturating_add(self.patience.io_timeout);
         while left > 0 {
+            if started.elapsed() > allowed {
+                let text = "the server's value does not come to its end";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
             if self.inbox_at == self.inbox.len() {
                 self.fill_inbox()?;
                 self.moved = Instant::now();
