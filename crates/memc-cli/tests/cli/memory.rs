@@ -65,7 +65,7 @@ fn peak(running: &mut Running) -> Result<u64> {
     Ok(peak)
 }
 
-/// Checks the peak of a run over a log of this text against servers that take so many bytes a second. It must be over
+/// Checks the peak of a run over a log of this text against servers that take this many bytes a second. It must be over
 /// what was read ahead, or nothing was waiting.
 fn assert_bounded(text: &[u8], bytes_a_second: u32, options: &[&str]) -> Result<()> {
     const AT_LEAST: u64 = 30 << 20;

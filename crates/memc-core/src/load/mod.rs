@@ -84,7 +84,7 @@ impl<E: Encode> Loader<E> {
         self.stop.clone()
     }
 
-    /// The handle that tells how far this loader's load has come; a new load begins again from 0.
+    /// The handle that shows how far this loader's load has come; a new load starts again from 0.
     #[must_use]
     pub fn progress_handle(&self) -> ProgressHandle {
         self.progress.clone()

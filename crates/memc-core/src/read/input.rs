@@ -23,7 +23,7 @@ const READ_BYTES: usize = 128 * 1024;
 /// What the bytes of an input come from.
 pub(crate) type Source = Box<dyn Read + Send>;
 
-/// One input of a load: gzip, or plain text where gzip is not [required](Self::require_gzip). The first bytes tell
+/// One input of a load: gzip, or plain text where gzip is not [required](Self::require_gzip). The first bytes show
 /// which.
 ///
 /// It is opened when its turn comes, so a long list of inputs holds no descriptors. What comes slowly is loaded as it
@@ -183,7 +183,7 @@ enum Format {
 }
 
 impl Plain {
-    /// Reads so much of the source as tells whether it is gzip, and adds what is read to `bytes_read`.
+    /// Reads enough of the source to know whether it is gzip, and adds what is read to `bytes_read`.
     pub(crate) fn new(source: Source, gzip_only: bool, bytes_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let mut source = Counted { source, bytes_read: Arc::clone(bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
