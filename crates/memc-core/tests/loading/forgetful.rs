@@ -66,7 +66,9 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
 #[test]
 fn an_input_that_can_be_read_only_once_cannot_be_loaded_again() -> Result {
     let servers = Mutex::new(Servers::start(&[])?);
-    let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
+    let mut options = small_chunks(3000);
+    options.retry_timeout = std::time::Duration::from_secs(20);
+    let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
     let address = servers.lock().map_err(|_| "poisoned")?.0[0].address();
     let once = |seed: u64| Input::reader(seed.to_string(), Cursor::new(Sample::new(seed).text(300)));
     let stopped = loader.load((0..1000).map(once), |event| {
