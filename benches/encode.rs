@@ -8,7 +8,7 @@ use memc_core::apps::AppsEncoder;
 use memc_core::{Encode, Record};
 use memc_testkit::{DEVICE_TYPES, Sample};
 
-/// Too many for the processor to learn by heart: 1,000 lines look a quarter faster than they are.
+/// More than the branch predictor can memorize: 1,000 lines look a quarter faster than they are.
 const LINES: usize = 10_000;
 
 fn encode(criterion: &mut Criterion) {

@@ -11,8 +11,8 @@ fn floor(criterion: &mut Criterion) {
     let start = || Memcached::start(&["-m", "1024"]).expect("memcached starts");
     let servers = [start(), start(), start(), start()];
     let addresses = servers.each_ref().map(Memcached::address);
-    let packed = gzip(&Sample::new(1).text(RECORDS)).expect("writing to memory");
-    let mut floor = Floor::new(packed).expect("a gzip member");
+    let compressed = gzip(&Sample::new(1).text(RECORDS)).expect("writing to memory");
+    let mut floor = Floor::new(compressed).expect("a gzip member");
     assert_eq!(floor.records(), RECORDS as u64);
 
     let mut group = criterion.benchmark_group("floor");

@@ -2,7 +2,7 @@
 //!
 //! It is a dry run whose encoder skips every line. So it includes inflating with its check of the CRC and
 //! cutting at line ends, both on the reader's thread; and on the worker's, finding the end of each line in
-//! its chunk and handing the empty batches round. "plain text" is the same without inflating.
+//! its chunk and passing on the empty batches. "plain text" is the same without inflating.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};

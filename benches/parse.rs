@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use memc_core::apps::AppsInstalled;
 use memc_testkit::Sample;
 
-/// Too many for the processor to learn by heart: 1,000 lines look a quarter faster than they are.
+/// More than the branch predictor can memorize: 1,000 lines look a quarter faster than they are.
 const LINES: usize = 10_000;
 
 fn parse(criterion: &mut Criterion) {

@@ -8,7 +8,7 @@ use memc_core::apps::{AppsInstalled, UserApps, serialize};
 use memc_testkit::Sample;
 use prost::Message;
 
-/// Too many for the processor to learn by heart: 1,000 lines look a quarter faster than they are.
+/// More than the branch predictor can memorize: 1,000 lines look a quarter faster than they are.
 const LINES: usize = 10_000;
 
 fn serialized(criterion: &mut Criterion) {

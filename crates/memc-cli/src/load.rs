@@ -91,7 +91,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     let found = if job.args.dry { source.find()? } else { locks.find(source)? };
     summary.owns_folders = true;
     job.service.ready();
-    source.done().iter().for_each(|path| log::info!("{}: done already: passed over", shown(path)));
+    source.done().iter().for_each(|path| log::info!("{}: already done: skipped", shown(path)));
     messages::others(&found.others);
     summary.files = found.logs;
     if summary.files.is_empty() {

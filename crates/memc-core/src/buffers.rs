@@ -1,4 +1,4 @@
-//! Pools of buffers: taken by who fills them, given back by who has emptied them.
+//! Pools of buffers: taken to be filled, returned when emptied.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ impl<T: Reusable> BufferPool<T> {
         self.lock().pop().unwrap_or_default()
     }
 
-    /// Gives a buffer back. One without memory is of no use to who comes next.
+    /// Gives a buffer back. One without memory is dropped.
     pub(crate) fn give(&self, mut buffer: T) {
         let bytes = buffer.bytes();
         if (1..=self.max_bytes).contains(&bytes) {

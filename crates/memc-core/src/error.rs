@@ -27,7 +27,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An input could not be opened, read or inflated to its end.
+    /// An input could not be opened, read or decompressed to its end.
     #[error("cannot read '{file}'")]
     Read {
         /// The input's name.
@@ -35,7 +35,7 @@ pub enum Error {
         /// The reason; of gzip that ends early, of kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
         source: io::Error,
     },
-    /// A server could not be made to take its records, all retries included.
+    /// A server did not take its records, all retries included.
     #[error("memcached server '{address}' could not be loaded, given up after {} retries in {:.1} s", retries, elapsed.as_secs_f64())]
     Server {
         /// The server's address.
@@ -65,7 +65,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The encoder has returned the index of a server that there is not.
+    /// The encoder has returned the index of a server that does not exist.
     #[error("the encoder chose server {index} for a record, but there are only {servers}, counted from 0")]
     ServerIndex {
         /// The index that it returned.

@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # Where to begin
+//! # Where to start
 //!
 //! | for | see |
 //! | --- | --- |

@@ -19,14 +19,14 @@ use crate::Error;
 #[non_exhaustive]
 pub struct Options {
     /// Threads that encode, in a pool of the load's own. Default: the cores less one, which reads and decompresses, but
-    /// at least 1. It does not matter with [`Loader::with_pool`](crate::Loader::with_pool).
+    /// at least 1. Ignored with [`Loader::with_pool`](crate::Loader::with_pool).
     pub threads: usize,
     /// Connections to each server. A key always takes the same one. Default: 1, which keeps one thread of a
     /// memcached busy.
     pub connections: u32,
     /// How long to wait for a connection, and for a connected server to take or send anything. Default: 5 s.
     pub io_timeout: Duration,
-    /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
+    /// How long to retry a server that does not acknowledge anything. Default: 30 s.
     pub retry_timeout: Duration,
     /// Lines are handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.

@@ -10,7 +10,7 @@ use libdeflater::Decompressor;
 use crate::DEVICE_TYPES;
 use crate::model::records;
 
-/// How long a server may take to move any byte.
+/// How long a server may take to take or send a byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A log and the commands that store its records, all ready in memory.
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// put in order meanwhile, so what [`both`](Self::both) takes is the yardstick for a loader.
 #[derive(Debug)]
 pub struct Floor {
-    packed: Vec<u8>,
+    compressed: Vec<u8>,
     plain: Vec<u8>,
     /// For each server, in the order of the device types.
     commands: [Vec<u8>; 4],
@@ -34,11 +34,11 @@ impl Floor {
     /// # Errors
     ///
     /// If the log is not a single gzip member of less than 4 GiB of text.
-    pub fn new(packed: Vec<u8>) -> io::Result<Self> {
+    pub fn new(compressed: Vec<u8>) -> io::Result<Self> {
         // The last four bytes of a member are the length of its text.
-        let length = packed.last_chunk().map_or(0, |&length| u32::from_le_bytes(length));
+        let length = compressed.last_chunk().map_or(0, |&length| u32::from_le_bytes(length));
         let plain = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        let mut floor = Self { packed, plain, commands: Default::default(), records: 0 };
+        let mut floor = Self { compressed, plain, commands: Default::default(), records: 0 };
         floor.inflate()?;
         for (device_type, key, value, _) in records(&floor.plain).flatten() {
             let server = DEVICE_TYPES.iter().position(|&name| name == device_type);
@@ -67,7 +67,7 @@ impl Floor {
     ///
     /// If it is not a single gzip member.
     pub fn inflate(&mut self) -> io::Result<()> {
-        inflate(&self.packed, &mut self.plain)
+        inflate(&self.compressed, &mut self.plain)
     }
 
     /// Has the servers at these addresses, one for each device type, store the records.
@@ -86,15 +86,15 @@ impl Floor {
     /// Those of [`inflate`](Self::inflate) and [`send`](Self::send).
     pub fn both(&mut self, servers: &[String; 4]) -> io::Result<()> {
         thread::scope(|scope| {
-            let inflating = scope.spawn(|| inflate(&self.packed, &mut self.plain));
+            let inflating = scope.spawn(|| inflate(&self.compressed, &mut self.plain));
             let sent = send(&self.commands, servers);
             join(inflating).and(sent)
         })
     }
 }
 
-fn inflate(packed: &[u8], plain: &mut [u8]) -> io::Result<()> {
-    let length = Decompressor::new().gzip_decompress(packed, plain).map_err(io::Error::other)?;
+fn inflate(compressed: &[u8], plain: &mut [u8]) -> io::Result<()> {
+    let length = Decompressor::new().gzip_decompress(compressed, plain).map_err(io::Error::other)?;
     if length == plain.len() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn a_log_that_is_not_one_member_is_an_error() -> io::Result<()> {
         let member = gzip(b"idfa\tx\t1\t2\t3\n")?;
-        for packed in [&b""[..], b"idfa\tx\t1\t2\t3\n", &member[1..], &[&member[..], &[0; 4]].concat()] {
-            assert!(Floor::new(packed.to_owned()).is_err());
+        for compressed in [&b""[..], b"idfa\tx\t1\t2\t3\n", &member[1..], &[&member[..], &[0; 4]].concat()] {
+            assert!(Floor::new(compressed.to_owned()).is_err());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
 //!   no code with memc-core.
-//! - [`Proxy`]: stands between a loader and a server, and breaks their connections as it is told.
+//! - [`Proxy`]: stands between a loader and a server, and breaks their connections on request.
 //! - [`Relay`]: a proxy that holds what it has read, and delivers it at its pace, even when its client is gone.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 

@@ -17,17 +17,17 @@ pub enum Fault {
     Pass,
     /// Nothing listens for so long; it is no connection of its own, the next one has the next fault.
     Refuse(Duration),
-    /// Cut when so many bytes of the client have been passed on. The client learns of it when the server
+    /// Cut when this many bytes of the client have been passed on. The client learns of it when the server
     /// is done with those bytes.
     CutSent(usize),
-    /// Cut when so many bytes of the server have been passed on, as [`CutSent`](Self::CutSent) otherwise.
+    /// Cut when this many bytes of the server have been passed on, as [`CutSent`](Self::CutSent) otherwise.
     CutAnswered(usize),
-    /// When so many bytes of the client have been passed on, nothing more is, either way.
+    /// When this many bytes of the client have been passed on, nothing more is, either way.
     StallSent(usize),
-    /// When so many bytes of the server have been passed on, none of its bytes is any more; the client's
+    /// When this many bytes of the server have been passed on, none of its bytes is any more; the client's
     /// still are.
     StallAnswered(usize),
-    /// When so many bytes of the client have been passed on, the others arrive so much later, and after the
+    /// When this many bytes of the client have been passed on, the others arrive so much later, and after the
     /// client has closed the connection; not at all if it has reset it.
     Hold(usize, Duration),
     /// As [`Hold`](Self::Hold), but what has come before a reset arrives all the same, as it does once it is
@@ -38,9 +38,9 @@ pub enum Fault {
     /// Every byte arrives so much later than it was sent, either way; a round trip takes twice that. Any
     /// number of bytes may be on their way.
     Delay(Duration),
-    /// What the server says after so many bytes is replaced by these words, said once.
+    /// What the server says after this many bytes is replaced by these words, said once.
     Say(usize, Vec<u8>),
-    /// What the server says after so many bytes is replaced by these words, again and again without end.
+    /// What the server says after this many bytes is replaced by these words, again and again without end.
     Flood(usize, Vec<u8>),
 }
 
@@ -212,7 +212,7 @@ struct Flow<'a> {
     server: &'a TcpStream,
     /// Whether no direction passes on anything any more.
     mute: &'a AtomicBool,
-    /// After so many bytes comes the end.
+    /// After this many bytes comes the end.
     limit: usize,
     end: End,
     pace: Pace,

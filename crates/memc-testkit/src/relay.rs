@@ -1,4 +1,4 @@
-//! A TCP proxy that ends both connections and holds what it has read: it goes on delivering when its client is gone.
+//! A TCP proxy that ends both connections and holds what it has read: it keeps delivering when its client is gone.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -31,7 +31,7 @@ pub struct Holding {
     pub piece_bytes: usize,
     /// How much of what the client has sent is held, besides the buffers of its sockets.
     pub buffer_bytes: usize,
-    /// When so many bytes of the client have been read, the client's side is closed in this way.
+    /// When this many bytes of the client have been read, the client's side is closed in this way.
     pub leaves_client: Option<(usize, Close)>,
     /// Whether the client's side is closed as soon as the client closes, before all is delivered.
     pub is_hasty: bool,

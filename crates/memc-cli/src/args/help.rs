@@ -28,10 +28,11 @@ The command line wins: --dry, or a FILE, switches MEMC_LOAD_FOLLOW=yes off.
         "Exit status",
         "\
 0    all is done
-1    the run stopped early: the log says where and why; repair that, run again
+1    the run stopped early: the log says where and why; fix that, run again
 2    wrong usage
-3    all is done, but a file is over the error rate, a server has lost
-     records, or the report or the metrics could not be written
+3    all is done, but a file is over the error rate or in quarantine, a server
+     has lost or evicted records or cannot be asked any more, or the log, the
+     report or the metrics could not be written
 130  stopped by SIGINT (Ctrl-C); run again to go on
 143  stopped by SIGTERM; run again to go on
 

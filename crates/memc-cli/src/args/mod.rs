@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Load these files, in the order of their names, instead of those that match the pattern
     ///
     /// So an unquoted pattern works, too. A file that is done, so that only its name with a leading dot is there, is
-    /// passed over. Not with --follow, which needs a pattern.
+    /// skipped. Not with --follow, which needs a pattern.
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -86,7 +86,7 @@ pub(crate) struct Args {
     /// What to do with a broken file: stop there, or quarantine=FOLDER
     ///
     /// quarantine=FOLDER moves a file that is no gzip, or broken, or (without --follow) not complete, into FOLDER,
-    /// with its reason in FILE.reason beside it, and goes on with the next file; the exit code is 3. FOLDER must be
+    /// with its reason in FILE.reason beside it, and continues with the next file; the exit code is 3. FOLDER must be
     /// there, on the same file system as the files. This gives up the chronological order for the file: what is stored
     /// of it by then stays, and where it is repaired and loaded later, its records overwrite newer ones. A dry run
     /// stops.
@@ -151,7 +151,7 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
 
-    /// How long to wait for a server to accept a connection, and to move any byte after that
+    /// How long to wait for a connection, and then for a server to take or send a byte
     #[arg(
         long,
         global = true,
@@ -162,7 +162,7 @@ pub(crate) struct Args {
     )]
     pub(crate) timeout: Duration,
 
-    /// How long to go on trying a server that does not acknowledge anything
+    /// How long to retry a server that does not acknowledge anything
     #[arg(
         long,
         value_name = "DURATION",
@@ -172,7 +172,9 @@ pub(crate) struct Args {
     )]
     pub(crate) retry_for: Duration,
 
-    /// Threads that parse and serialize [default: cores less one, which inflates]
+    /// Threads that parse and serialize [default: cores less one]
+    ///
+    /// One more thread reads and decompresses.
     #[arg(
         long,
         value_name = "N",
@@ -181,7 +183,7 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
+    /// Has no effect any more; scripts may still use it, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",
@@ -243,7 +245,7 @@ pub(crate) struct Args {
     /// Write a summary of the run, however it ends, to this file as JSON
     ///
     /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
-    /// memc-load at work in the folder writes none.
+    /// memc-load running in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 

@@ -85,7 +85,7 @@ fn started(job: &Job<'_>, summary: &mut Summary, logs: &[PathBuf], has_folder: b
 /// What the follower does while no log can be loaded.
 fn waits_for(args: &Args, held: Option<&Held>) -> String {
     match held {
-        Some(held) => format!("waiting for {} to be complete", held.path().display()),
+        Some(held) => format!("waiting for {} to be complete", shown(held.path())),
         None => format!("waiting for files that match '{}'", args.pattern),
     }
 }
@@ -98,7 +98,7 @@ struct Lookout<'a> {
     watcher: Watcher,
     /// Whether there is a folder that logs could be in.
     has_folder: bool,
-    /// What matches and is no log, as was logged.
+    /// What matches but is not a log, and was logged.
     others: Vec<PathBuf>,
 }
 

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use crate::inputs::name::shown;
+
 /// Wakes the follower; rung twice before it wakes is as good as once.
 pub(crate) type Bell = SyncSender<()>;
 
@@ -36,7 +38,7 @@ impl Watcher {
             && !self.has_complained
         {
             self.has_complained = true;
-            let folder = folder.display();
+            let folder = shown(folder);
             log::warn!("{folder}: cannot be watched, so looked at every 30 s: {error}");
         }
     }

@@ -12,7 +12,7 @@ use crate::inputs::walk::{expand, is_dotted, is_wild};
 pub(crate) struct Found {
     /// The logs in chronological order: by file name, which is a time stamp, then by folder.
     pub(crate) logs: Vec<PathBuf>,
-    /// What can be no log: folders, pipes (which could make the run wait for ever), sockets, devices.
+    /// What cannot be a log: folders, pipes (which could make the run wait for ever), sockets, devices.
     pub(crate) others: Vec<PathBuf>,
 }
 

@@ -36,7 +36,7 @@ impl FolderLocks {
         Ok(found)
     }
 
-    /// Lets go of folders that were removed. The system has only so many open ones for a process.
+    /// Unlocks folders that were removed. The system limits how many a process may have open.
     pub(crate) fn drop_removed(&mut self) {
         // A folder that is still there has a link.
         self.folders.retain(|_, folder| folder.metadata().map_or(true, |metadata| metadata.nlink() > 0));

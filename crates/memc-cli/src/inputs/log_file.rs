@@ -217,7 +217,7 @@ mod tests {
         type Change = fn(&Path) -> io::Result<()>;
         let changes: [(&str, Change); 5] = [
             ("removed", |path| fs::remove_file(path)),
-            ("written anew", |path| fs::write(path, "more than was read")),
+            ("overwritten", |path| fs::write(path, "more than was read")),
             ("replaced", |path| {
                 let other = path.with_file_name("other");
                 fs::write(&other, "read")?;

@@ -30,7 +30,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Whether it may stand for itself: neither the escape's own sign, nor something that acts instead of showing.
+/// Whether it is shown unescaped: neither the backslash, nor a control, a separator or a change of direction.
 fn is_plain(character: char) -> bool {
     let is_separator = matches!(character, '\u{2028}' | '\u{2029}');
     let turns =

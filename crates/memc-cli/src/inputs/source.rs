@@ -25,7 +25,7 @@ impl Source<'_> {
         }
     }
 
-    /// The files on the command line that are done, so that they are passed over.
+    /// The files on the command line that are done, so they are skipped.
     pub(crate) fn done(&self) -> Vec<&Path> {
         match self {
             Self::Pattern(_) => Vec::new(),

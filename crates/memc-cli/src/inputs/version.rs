@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// No log is shorter, and gzip is not told from plain text by less.
+/// No log is shorter, and it takes this many to tell gzip from plain text.
 const MIN_BYTES: u64 = 2;
 
 /// A file, and the state it was in. Whoever writes to a file changes it, but for writes within one tick of the

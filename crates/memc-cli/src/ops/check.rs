@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, Builder, ScopedJoinHandle};
 
 use anyhow::{Context, Result};
 use glob::Pattern;
@@ -45,7 +47,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
                 report.line("file", shown(path), file(path))?;
             }
             for path in &found.others {
-                report.out.line(format_args!("ok   file {}: not a regular file: left alone", shown(path)))?;
+                report.out.line(format_args!("ok   file {}: not a regular file: skipped", shown(path)))?;
             }
             if found.logs.is_empty() {
                 report.out.line(format_args!("ok   {}", source.nothing()))?;
@@ -57,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut Output) -> Result<u8> {
 }
 
 impl Report<'_> {
-    /// A line about one thing: what is to say of it, or what is wrong with it.
+    /// A line about one thing: its state, or what is wrong with it.
     fn line(&mut self, kind: &str, name: impl std::fmt::Display, result: Result<String>) -> Result<()> {
         self.is_sound &= result.is_ok();
         match result {
@@ -79,12 +81,11 @@ fn servers(args: &Args, sample: Option<&Path>, report: &mut Report<'_>) -> Resul
     let estimates = sample.map_or(Ok(HashMap::new()), |file| estimate::memory(file, &args.routes));
     // A file that cannot be read has a line of its own, if it is one to load.
     let estimates = estimates.unwrap_or_default();
-    let answers: Vec<Result<ServerStatus>> = std::thread::scope(|scope| {
-        let asking: Vec<_> = addresses.iter().map(|address| scope.spawn(|| status(address, args))).collect();
-        asking
-            .into_iter()
-            .map(|it| it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+    let answers: Vec<Result<ServerStatus>> = thread::scope(|scope| {
+        let ask = |address| Builder::new().spawn_scoped(scope, move || status(address, args));
+        let asking: Vec<_> = addresses.iter().map(|&address| ask(address)).collect();
+        let join = |it: ScopedJoinHandle<'_, _>| it.join().unwrap_or_else(|panic| resume_unwind(panic));
+        asking.into_iter().map(|it| it.context("cannot start a thread to ask it").and_then(join)).collect()
     });
     for (address, answer) in addresses.iter().zip(answers) {
         let types = args.routes.iter().filter(|route| route.server == **address);
@@ -120,7 +121,7 @@ fn line(status: &ServerStatus) -> String {
 
 /// Whether the server would be full with what the file brings, if its limit is known.
 fn memory(status: &ServerStatus, file: &Path, bytes: u64) -> Option<String> {
-    let needed = status.bytes_used + bytes;
+    let needed = status.bytes_used.saturating_add(bytes);
     let fits = if needed <= status.memory_limit_bytes? {
         "which fits".to_owned()
     } else {

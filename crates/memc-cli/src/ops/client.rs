@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io;
 use std::path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use memc_core::Address;
 use r2d2_memcache::memcache::exp::{Get, MetaClient};
 use r2d2_memcache::memcache::{Client, ConnectionManager, Url};
-use r2d2_memcache::r2d2::Pool;
+use r2d2_memcache::r2d2::{Builder, Pool};
 
 /// Keys that are asked for at once: even if each has a value of 1 MiB, memcached's default limit, the answer fits in
 /// the memory that a command may take.
 const KEYS_A_BATCH: usize = 32;
+
+/// How many threads a pool of r2d2 starts.
+const POOL_THREADS: usize = 3;
 
 /// The servers that are read from, each connected when it is first asked.
 pub(super) struct Readers {
@@ -116,9 +122,8 @@ fn connect(address: &Address, timeout: Duration) -> Result<Client> {
         // The one connection stays: the user and the timeouts are set on it, and an error ends its use.
         .max_lifetime(None)
         .idle_timeout(None)
-        .test_on_check_out(false)
-        .build(manager)?;
-    let client = Client::with_pool(pool)?;
+        .test_on_check_out(false);
+    let client = Client::with_pool(start(pool, manager)?)?;
     client.set_read_timeout(Some(timeout))?;
     client.set_write_timeout(Some(timeout))?;
     match (client.version(), address.user_and_password()) {
@@ -133,6 +138,25 @@ fn connect(address: &Address, timeout: Duration) -> Result<Client> {
         (version, _) => drop(version?),
     }
     Ok(client)
+}
+
+/// Starts a pool; the first use of its connection waits for that.
+///
+/// The pool's crate panics where a thread does not start. So it is tried with one more than it starts, while no other
+/// pool is started.
+fn start(pool: Builder<ConnectionManager>, manager: ConnectionManager) -> Result<Pool<ConnectionManager>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        for _ in 0..=POOL_THREADS {
+            thread::Builder::new().spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        io::Result::Ok(())
+    })
+    .context("cannot start a thread: allow more of them (ulimit -u) or more memory (ulimit -v)")?;
+    Ok(pool.build_unchecked(manager))
 }
 
 fn asks_for_password(error: &str) -> bool {

@@ -11,6 +11,8 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 
 use anyhow::{Context, Result};
 
+use crate::inputs::name::shown;
+
 /// Bits of a key's hash that choose one of the files.
 const BITS: u32 = 6;
 
@@ -132,7 +134,7 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 
 fn problem() -> String {
     let folder = env::temp_dir();
-    format!("cannot use a temporary file in '{}': give a folder with more room as TMPDIR", folder.display())
+    format!("cannot use a temporary file in '{}': give a folder with more room as TMPDIR", shown(&folder))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ impl Output {
     }
 }
 
-/// Whether it is the error of an [`Output`] that nobody reads any more.
+/// Whether it is the error of an [`Output`] whose reader has closed it.
 pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

@@ -41,7 +41,7 @@ pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8
     let mut readers = Readers::new(args.timeout);
     spill.each(&mut |keys| compare(&keys, args, &mut readers, &mut counts))?;
     if rejected > 0 {
-        log::info!("{rejected} lines are rejected, as a load rejects them: there is nothing to compare");
+        log::info!("{rejected} lines skipped: a load rejects them too");
     }
     let Counts { same, different, missing } = counts;
     let keys = same + different + missing;

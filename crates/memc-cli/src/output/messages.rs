@@ -13,7 +13,7 @@ use crate::inputs::name::shown;
 use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
 
-/// A list of files names at most this many; who follows a folder for months has done more of them.
+/// A list of files names at most this many; a follower of months has done more of them.
 const MAX_NAMES: usize = 100;
 
 /// Logs that `--inflate-threads` was given, which an older version acted on.
@@ -32,7 +32,7 @@ pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
     }
 }
 
-/// A record on a server as one line of text; an error if its value is none that a load stores, with escapes then.
+/// A record on a server as one line of text; an error, with escapes, if no load stores such a value.
 pub(crate) fn record_line(server: &Address, key: &[u8], value: &[u8]) -> Result<String, String> {
     let key = key.escape_ascii();
     match UserApps::decode(value).ok().filter(|apps| apps.encode_to_vec() == value) {
@@ -74,7 +74,7 @@ pub(crate) fn replaced(older: &Path) {
     log::warn!(file:% = older; "{older}: existed already and was replaced");
 }
 
-/// Logs that a log was not what was read when its turn came to be marked as done.
+/// Logs that a file is no longer what was read, so it cannot be marked as done.
 pub(crate) fn changed(log: &Path) {
     let log = shown(log);
     log::warn!(file:% = log; "{log}: has changed while it was loaded: it is loaded again");
@@ -117,14 +117,14 @@ fn rejects(file: &InputReport) {
 pub(crate) fn away(routes: &[Route], address: &str, reason: &str, retry_timeout: Duration) {
     let server = servers::named(routes, address);
     let retry_timeout = humantime::format_duration(retry_timeout);
-    log::warn!(server = address; "{server}: away: {reason}; it is tried for {retry_timeout}, then the run stops");
+    log::warn!(server = address; "{server}: away: {reason}; retrying for {retry_timeout}, then the run stops");
 }
 
 /// Logs that a server is still away.
 pub(crate) fn still_away(routes: &[Route], address: &str, away_for: Duration, retry_timeout: Duration) {
     let server = servers::named(routes, address);
     let (away_for, left) = (rounded(away_for), rounded(retry_timeout.saturating_sub(away_for)));
-    log::warn!(server = address; "{server}: still away after {away_for}; it is tried for another {left}");
+    log::warn!(server = address; "{server}: still away after {away_for}; retrying for another {left}");
 }
 
 /// Logs that a server is back.
@@ -133,9 +133,23 @@ pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
     log::warn!(server = address; "{server}: back after {}", rounded(away_for));
 }
 
-/// Logs what was done about records of which nobody knows when they reach the server.
-pub(crate) fn read_back(routes: &[Route], address: &str, in_flight: u64, read_back: u64, set_again: u64) {
+/// Logs that records in flight on a broken connection were read back and set again.
+pub(crate) fn read_back(
+    routes: &[Route],
+    address: &str,
+    in_flight: u64,
+    read_back: u64,
+    set_again: u64,
+    untracked: u64,
+) {
     let server = servers::named(routes, address);
+    if untracked > 0 {
+        log::error!(
+            server = address;
+            "{server}: connections broke with so much in flight that {untracked} records are no longer read back and \
+             may be stale: give a --timeout that is longer than the server or proxy stalls, and load the files again"
+        );
+    }
     log::warn!(
         server = address;
         "{server}: a connection broke with {in_flight} records in flight and its end could not be confirmed: \
@@ -150,7 +164,7 @@ fn rounded(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_millis(millis / unit * unit))
 }
 
-/// Logs that a server has forgotten what it held.
+/// Logs that a server has lost what it held.
 pub(crate) fn restarted(address: &str, summary: &Summary) {
     log::warn!(
         server = address;
@@ -262,16 +276,16 @@ pub(crate) fn run(summary: &Summary, max_error_rate: f64, stopped: bool) {
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
-            "Stopped early: {left} files keep their names. Remove the cause that the next line names, then run again"
+            "Stopped early: {left} files keep their names. Fix what the next line names, then run again"
         );
     }
 }
 
-/// Logs what matches and can be no log.
+/// Logs what matches but cannot be a log.
 pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
     for path in paths {
         let path = shown(path);
-        log::warn!(file:% = path; "{path}: not a regular file, so not a log: left alone");
+        log::warn!(file:% = path; "{path}: not a regular file, so not a log: skipped");
     }
 }
 
@@ -297,7 +311,7 @@ pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
     log::warn!(file:% = log; "{log}: not complete for {time}; {later} later files wait");
 }
 
-/// Logs that a log can only be loaded out of order.
+/// Logs that a file can only be loaded out of order.
 pub(crate) fn late(log: &Path, last: &Path) {
     let (log, last) = (shown(log), shown(last));
     log::warn!(file:% = log; "{log}: came after {last} was done: where both have a key, the older record stays");

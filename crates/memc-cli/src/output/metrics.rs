@@ -27,7 +27,7 @@ const REASONS: [RejectReason; 7] = [
 /// The exit codes of a round that are always there: all is done; stopped early; done, with losses.
 const EXIT_CODES: [u8; 3] = [0, 1, 3];
 
-/// The metrics of a process that has done so much: counters since its start, gauges of its last round and of now.
+/// The metrics of a process with these totals: counters since its start, gauges of its last round and of now.
 pub(crate) fn text(args: &Args, totals: &Totals) -> String {
     let mut text = Text(String::new());
     text.family("build_info", GAUGE, "The version of memc-load.", [(labels(&[("version", VERSION)]), 1)]);
@@ -37,7 +37,7 @@ pub(crate) fn text(args: &Args, totals: &Totals) -> String {
     text.counter("files_done_total", "Files that are done.", totals.files);
     text.counter(
         "files_quarantined_total",
-        "Broken files that were moved out of the way.",
+        "Broken files that were moved into quarantine.",
         totals.files_quarantined,
     );
     text.counter("lines_total", "Lines of the files that are done.", counts.lines);

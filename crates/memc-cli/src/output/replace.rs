@@ -96,7 +96,7 @@ fn can_replace(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces the file, or writes to what stands there if it is a pipe or a device. A file keeps its mode; a new one
+/// Replaces the file, or writes to it directly if it is a pipe or a device. A file keeps its mode; a new one
 /// gets `new_mode`, or the mode of any new file.
 fn replace(path: &Path, content: &[u8], new_mode: Option<u32>) -> io::Result<()> {
     if is_stream(path) {

@@ -61,6 +61,10 @@ struct LineCounts<'a> {
     bytes_sent: u64,
 }
 
+/// What is true of every run with records in flight on connections whose end could not be confirmed.
+const NOT_EXCLUDED: &str = "a proxy that delivers what was in flight later than --timeout after the last sign of it \
+    leaves an older value, unnoticed";
+
 #[derive(Serialize)]
 struct Server {
     address: String,
@@ -75,6 +79,9 @@ struct Server {
     records_in_flight: u64,
     records_read_back: u64,
     records_set_again: u64,
+    records_untracked: u64,
+    /// What this run cannot exclude of them, if there are any.
+    not_excluded: Option<&'static str>,
     files_lost: Vec<String>,
 }
 
@@ -136,7 +143,7 @@ impl<'a> LineCounts<'a> {
 }
 
 impl Server {
-    /// `None` if the run has not come to use its servers.
+    /// `None` if the run has not used its servers.
     fn new(server: servers::Server, summary: &Summary) -> Option<Self> {
         let report = server.report(&summary.run.servers)?;
         let (_, lost) = summary.lost_on(&server.address);
@@ -152,6 +159,8 @@ impl Server {
             records_in_flight: report.records_in_flight,
             records_read_back: report.records_read_back,
             records_set_again: report.records_set_again,
+            records_untracked: report.records_untracked,
+            not_excluded: (report.records_in_flight > 0).then_some(NOT_EXCLUDED),
             files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
             address: server.address,
         })

@@ -35,7 +35,7 @@ struct State {
     life: Life,
 }
 
-/// Tells a process that works, or waits for what it knows, from one that hangs.
+/// Distinguishes a process that works, or waits for a known cause, from one that hangs.
 #[derive(Debug)]
 struct Life {
     last_sign: Instant,

@@ -66,8 +66,8 @@ impl Events<'_> {
                 messages::back(&self.args.routes, &address, away_for);
                 self.server_is_away(&address, false);
             }
-            Event::RecordsReadBack { address, in_flight, read_back, set_again } => {
-                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again);
+            Event::RecordsReadBack { address, in_flight, read_back, set_again, untracked } => {
+                messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again, untracked);
             }
             _ => {}
         }
@@ -76,7 +76,7 @@ impl Events<'_> {
 
     /// Marks a log as done, of which all is stored.
     fn finish(&mut self, mut file: InputReport) -> Result<()> {
-        let log = self.logs.next().context("a log was finished that is none of this load")?;
+        let log = self.logs.next().context("a log was finished that does not belong to this load")?;
         // Before the dot, for they could not be written after it; and before the last look at the log, since a sync
         // takes a while.
         self.rejects.as_mut().map_or(Ok(()), Rejects::sync)?;
@@ -96,7 +96,7 @@ impl Events<'_> {
         Ok(())
     }
 
-    /// Shows that a server is waited for, or no longer; the metrics are written for the sake of those who watch them
+    /// Shows that a server is waited for, or no longer; the metrics are written for those who watch them
     /// meanwhile.
     fn server_is_away(&mut self, address: &str, is_away: bool) {
         self.shown.server(&servers::named(&self.args.routes, address), is_away);

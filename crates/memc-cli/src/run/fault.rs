@@ -15,18 +15,18 @@ const KEEP_NAMES: &str = "it and all later files keep their names";
 /// What is wrong with the log that a load stopped at.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// It was not, or no longer, what was read when its turn came to be marked as done.
+    /// It is no longer what was read, so it cannot be marked as done.
     Changed,
     /// It is not there, in the system's words.
     Missing(String),
     /// It is empty or ends early, so it may still be written.
     Incomplete(String),
-    /// It is not what a log has to be, and no writing on will make it so.
+    /// It is not a log, and more bytes at its end would not fix it.
     Broken(String),
 }
 
 impl Fault {
-    /// What `error` says of the log; nothing, if it is about something else.
+    /// The fault of the log that `error` reports; `None` if it is about something else.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::Caller { source } if source.is::<Changed>() => Some(Self::Changed),

@@ -1,4 +1,4 @@
-//! The work of a run: has memc-core load the logs of one round, and decides how it goes on where a load stops.
+//! The work of a run: has memc-core load the logs of one round, and decides how it continues where a load stops.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub(crate) enum Outcome {
     Incomplete(Arc<LogFile>, String),
 }
 
-/// How a round goes on after a load has stopped at a log.
+/// How a round continues after a load has stopped at a log.
 enum Next {
     /// Not at all.
     Stop,
@@ -54,7 +54,7 @@ enum Next {
     Wait(String),
     /// With this log again, which has changed.
     Again,
-    /// With the log after this one, which was set aside.
+    /// With the log after this one, which was moved into quarantine.
     Skip,
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn named(routes: &[Route], address: &str) -> String {
 }
 
 impl Server {
-    /// What a run reports of it, if the run has come to use its servers.
+    /// What a run reports about it, if the run has used its servers.
     pub(crate) fn report<'a>(&self, reports: &'a [ServerReport]) -> Option<&'a ServerReport> {
         reports.iter().find(|report| report.address == self.address)
     }

@@ -13,13 +13,17 @@ use signal_hook::low_level;
 /// to its group.
 const SAME_REQUEST: Duration = Duration::from_millis(50);
 
-/// The signals that no longer end the process by themselves.
+/// What went wrong with the system's part of it.
+const PROBLEM: &str = "cannot watch for signals";
+
+/// SIGHUP, which no longer ends the process.
 #[derive(Debug)]
 pub(crate) struct Taken(Signals);
 
-/// Takes the signals over; they wait until they are watched.
+/// Takes SIGHUP over; it waits until it is watched for. The others end the process until then: what it opens may be a pipe
+/// that nobody reads, for which it waits.
 pub(crate) fn take() -> Result<Taken> {
-    Signals::new([SIGINT, SIGTERM, SIGHUP]).map(Taken).context("cannot watch for signals")
+    Signals::new([SIGHUP]).map(Taken).context(PROBLEM)
 }
 
 /// Watches for signals from its start to the end of the process.
@@ -35,6 +39,7 @@ impl Watch {
         stop: impl FnOnce(&'static str) + Send + 'static,
         reopen: impl Fn() + Send + 'static,
     ) -> Result<Self> {
+        [SIGINT, SIGTERM].iter().try_for_each(|&signal| signals.add_signal(signal)).context(PROBLEM)?;
         // What the signals ask for is done elsewhere, since it logs: the log may be a pipe that nobody reads, and the
         // next signal has to end the process also then.
         let (asked, requests) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! The summary of a run, or of one round of a follower, gathered while it goes on: the exit code and the report come
+//! The summary of a run, or of one round of a follower, gathered while it runs: the exit code and the report come
 //! from it.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::run::totals::{Round, Totals};
 /// report or the metrics could not be written.
 pub(crate) const NOT_ALL_WELL: u8 = 3;
 
-/// At most this many files of earlier rounds are kept by name, for somebody may have to load them again; a follower
+/// At most this many files of earlier rounds are kept by name, since they may have to be loaded again; a follower
 /// runs for months.
 const MAX_EARLIER: usize = 1000;
 
@@ -31,7 +31,7 @@ pub(crate) struct Summary {
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
     pub(crate) done: Vec<InputReport>,
-    /// Broken files that were set aside, where they are now; they are no longer among the files that matched.
+    /// Broken files that were moved into quarantine, where they are now; they are no longer among the files that matched.
     pub(crate) quarantined: Vec<PathBuf>,
     /// What a follower had done before this round: all, or the first and the last ones.
     earlier: Vec<PathBuf>,
@@ -134,7 +134,7 @@ impl Summary {
         self.run.merge(run);
     }
 
-    /// The first file that is not done was set aside and is at `path` now; how many of its records are stored.
+    /// The first file that is not done was moved into quarantine, to `path`; how many of its records are stored.
     pub(crate) fn set_aside(&mut self, path: PathBuf) -> u64 {
         self.files.remove(self.done.len());
         self.quarantined.push(path);
@@ -160,7 +160,11 @@ impl Summary {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
             && self.quarantined.is_empty()
-            && self.run.servers.iter().all(|server| server.evictions == 0 && !is_lost(server));
+            && self
+                .run
+                .servers
+                .iter()
+                .all(|server| server.evictions == 0 && server.records_untracked == 0 && !is_lost(server));
         match self.signalled {
             Some(code) => code,
             None if failed => 1,

@@ -14,7 +14,7 @@ pub(crate) struct Totals {
     pub(crate) rounds: BTreeMap<u8, u64>,
     /// Files that are done.
     pub(crate) files: u64,
-    /// Broken files that were set aside.
+    /// Broken files that were moved into quarantine.
     pub(crate) files_quarantined: u64,
     /// The counts of the files that are done.
     pub(crate) counts: Counts,

@@ -26,7 +26,7 @@ fn a_server_that_is_away_is_reported_at_once_and_when_it_is_back() -> Result<()>
         ["--route", &format!("imei={address}"), "--metrics", &work.name("metrics.prom"), "--retry-for", "1h"];
     let mut running = work.start_with(&options, &[("NOTIFY_SOCKET", &manager.path)])?;
     running.wait_for_log(&format!("W {named}: away: "))?;
-    running.wait_for_log("; it is tried for 1h, then the run stops")?;
+    running.wait_for_log("; retrying for 1h, then the run stops")?;
     let file = format!("{} (1 of 1)", work.name("1.tsv.gz"));
     manager.hears(&format!("STATUS=loading {file}: waiting for {named}"))?;
 

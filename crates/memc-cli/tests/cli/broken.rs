@@ -1,4 +1,4 @@
-//! Files that are broken: the run stops there, and goes on from there when they are mended.
+//! Files that are broken: the run stops there, and continues there when they are repaired.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use memc_testkit::{DEVICE_TYPES, Sample};
 use crate::run::skip;
 use crate::workdir::{Workdir, model};
 
-/// Three files, of which `damage` breaks the second: only the first is done. Then it is mended. The second has
+/// Three files, of which `damage` breaks the second: only the first is done. Then it is repaired. The second has
 /// several chunks, so some of its records are sent before the damage is found.
 fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
     let work = Workdir::new()?;
@@ -17,9 +17,9 @@ fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
     for (name, text) in ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz"].iter().zip(&texts) {
         work.gzip(name, text)?;
     }
-    let mut packed = memc_testkit::gzip(&texts[1])?;
-    damage(&mut packed);
-    work.write("2.tsv.gz", packed)?;
+    let mut compressed = memc_testkit::gzip(&texts[1])?;
+    damage(&mut compressed);
+    work.write("2.tsv.gz", compressed)?;
 
     let run = work.load(&["--threads", "8"])?;
     run.exits(1)?;
@@ -44,27 +44,27 @@ fn stops_at_a_broken_file(damage: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
 }
 
 #[test]
-fn a_file_cut_in_the_middle_stops_the_run_until_it_is_mended() -> Result<()> {
-    stops_at_a_broken_file(|packed| packed.truncate(packed.len() / 2))
+fn a_file_cut_in_the_middle_stops_the_run_until_it_is_repaired() -> Result<()> {
+    stops_at_a_broken_file(|compressed| compressed.truncate(compressed.len() / 2))
 }
 
 #[test]
-fn a_file_without_its_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
-    stops_at_a_broken_file(|packed| packed.truncate(packed.len() - 8))
+fn a_file_without_its_checksum_stops_the_run_until_it_is_repaired() -> Result<()> {
+    stops_at_a_broken_file(|compressed| compressed.truncate(compressed.len() - 8))
 }
 
 #[test]
-fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_mended() -> Result<()> {
-    let flip = |packed: &mut Vec<u8>| {
-        let checksum = packed.len() - 8;
-        packed[checksum] ^= 1;
+fn a_file_with_a_wrong_checksum_stops_the_run_until_it_is_repaired() -> Result<()> {
+    let flip = |compressed: &mut Vec<u8>| {
+        let checksum = compressed.len() - 8;
+        compressed[checksum] ^= 1;
     };
     stops_at_a_broken_file(flip)
 }
 
 #[test]
-fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_mended() -> Result<()> {
-    stops_at_a_broken_file(|packed| packed.extend(b"garbage"))
+fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_repaired() -> Result<()> {
+    stops_at_a_broken_file(|compressed| compressed.extend(b"garbage"))
 }
 
 #[test]
@@ -95,16 +95,16 @@ fn a_file_named_gz_that_is_no_gzip_stops_the_run_and_says_what_it_looks_like() -
 #[test]
 fn a_file_that_is_not_complete_stops_the_run_and_says_so() -> Result<()> {
     let text = Sample::new(7).text(2000);
-    let packed = memc_testkit::gzip(&text)?;
-    let two = [&packed[..], &packed[..1]].concat();
+    let compressed = memc_testkit::gzip(&text)?;
+    let two = [&compressed[..], &compressed[..1]].concat();
     let inside = "it ends inside a gzip member";
     for (bytes, reason) in [
         (&b""[..], "it is empty"),
         (b"\x1f", "it is the first byte of gzip and no more"),
-        (&packed[..2], inside),
-        (&packed[..9], inside),
-        (&packed[..packed.len() / 2], inside),
-        (&packed[..packed.len() - 1], inside),
+        (&compressed[..2], inside),
+        (&compressed[..9], inside),
+        (&compressed[..compressed.len() / 2], inside),
+        (&compressed[..compressed.len() - 1], inside),
         (&two, inside),
     ] {
         let work = Workdir::new()?;
@@ -118,7 +118,7 @@ fn a_file_that_is_not_complete_stops_the_run_and_says_so() -> Result<()> {
             "cannot read '{}': not complete: {reason}; it and all later files keep their names",
             work.name("2.tsv.gz")
         )])?;
-        work.write("2.tsv.gz", &packed)?;
+        work.write("2.tsv.gz", &compressed)?;
         let run = work.load(&[])?;
         run.exits(0)?;
         run.leaves(&[".1.tsv.gz", ".2.tsv.gz", ".3.tsv.gz"])?;
@@ -130,9 +130,9 @@ fn a_file_that_is_not_complete_stops_the_run_and_says_so() -> Result<()> {
 fn junk_behind_the_last_member_is_not_taken_for_an_end_that_is_missing() -> Result<()> {
     for junk in [&b"x"[..], b"\x1f\x8c", b"garbage", b"\0\0garbage that is longer than a header"] {
         let work = Workdir::new()?;
-        let mut packed = memc_testkit::gzip(&Sample::new(8).text(10))?;
-        packed.extend(junk);
-        work.write("1.tsv.gz", packed)?;
+        let mut compressed = memc_testkit::gzip(&Sample::new(8).text(10))?;
+        compressed.extend(junk);
+        work.write("1.tsv.gz", compressed)?;
         let run = work.load(&[])?;
         run.exits(1)?;
         run.leaves(&["1.tsv.gz"])?;
@@ -147,10 +147,10 @@ fn a_file_with_a_hole_stops_the_run() -> Result<()> {
     let mut sample = Sample::new(2);
     let texts = [sample.text(500), sample.text(20_000)];
     work.gzip("1.tsv.gz", &texts[0])?;
-    let mut packed = memc_testkit::gzip(&texts[1])?;
-    let middle = packed.len() / 2;
-    packed[middle..middle + 100].fill(0);
-    work.write("2.tsv.gz", packed)?;
+    let mut compressed = memc_testkit::gzip(&texts[1])?;
+    let middle = compressed.len() / 2;
+    compressed[middle..middle + 100].fill(0);
+    work.write("2.tsv.gz", compressed)?;
     let run = work.load(&[])?;
     run.exits(1)?;
     run.leaves(&[".1.tsv.gz", "2.tsv.gz"])?;
@@ -172,9 +172,9 @@ fn a_broken_first_file_leaves_all_names() -> Result<()> {
 fn rejected_lines_before_the_break_are_told() -> Result<()> {
     let work = Workdir::new()?;
     let text = [b"few fields\n", &Sample::new(4).text(24_000)[..]].concat();
-    let mut packed = memc_testkit::gzip(&text)?;
-    packed.truncate(packed.len() / 2);
-    work.write("1.tsv.gz", packed)?;
+    let mut compressed = memc_testkit::gzip(&text)?;
+    compressed.truncate(compressed.len() / 2);
+    work.write("1.tsv.gz", compressed)?;
     let run = work.load(&[])?;
     run.exits(1)?;
     run.logs(&[format!("W {}:1: rejected (field_count): few fields", work.name("1.tsv.gz"))])

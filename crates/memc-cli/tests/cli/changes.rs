@@ -13,14 +13,14 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use crate::run::Running;
 use crate::workdir::{Workdir, model, same};
 
-/// A plain text of 48 MB in lines of a few dozen kB: more than the 32 MiB that the loader reads ahead of its
+/// A plain text of 48 MB in lines of a few dozen kB: more than the 40 MiB that the loader reads ahead of its
 /// servers.
 fn long_text() -> Vec<u8> {
     let apps = "123456789,".repeat(4000);
     (0..1200).flat_map(|id| format!("idfa\t{id}\t1\t2\t{apps}7\n").into_bytes()).collect()
 }
 
-/// A run with these options that has begun to read the first of these files and waits for the server of idfa,
+/// A run with these options that has started to read the first of these files and waits for the server of idfa,
 /// which is dead.
 fn held(files: &[(&str, &[u8])], options: &[&str]) -> Result<(Workdir, Memcached, Running)> {
     let work = Workdir::new()?;

@@ -42,8 +42,8 @@ fn files_that_are_done_are_passed_over() -> Result<()> {
     run.exits(0)?;
     run.leaves(&[".20170929000100.tsv.gz", "in/.20170929000000.tsv.gz"])?;
     run.logs(&[
-        format!("I {}: done already: passed over", names[0]),
-        format!("I {dotted}: done already: passed over"),
+        format!("I {}: already done: skipped", names[0]),
+        format!("I {dotted}: already done: skipped"),
     ])?;
     work.holds(&model(&texts))?;
     let run = work.with_servers(&[&names[0], &names[1]])?;

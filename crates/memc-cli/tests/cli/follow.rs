@@ -395,7 +395,7 @@ fn what_is_no_log_is_logged_once() -> Result<()> {
         }
     }
     let run = stop(&work, running)?;
-    run.logs(&[format!("W {}: not a regular file, so not a log: left alone", work.name("folder.tsv.gz"))])
+    run.logs(&[format!("W {}: not a regular file, so not a log: skipped", work.name("folder.tsv.gz"))])
 }
 
 #[test]

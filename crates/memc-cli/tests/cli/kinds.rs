@@ -13,7 +13,7 @@ use crate::workdir::{Workdir, model};
 
 /// The warning for it.
 fn left_alone(work: &Workdir, name: &str) -> String {
-    format!("W {}: not a regular file, so not a log: left alone", work.name(name))
+    format!("W {}: not a regular file, so not a log: skipped", work.name(name))
 }
 
 #[test]

@@ -33,14 +33,16 @@ fn run(work: &Workdir, prefix: &[&str]) -> Result<Ended> {
     if done.exists() {
         fs::rename(&done, &log)?;
     }
+    start(work, prefix, &["--retry-for", "1s", "--threads", "3"])
+}
+
+/// The same with these options, or this command.
+fn start(work: &Workdir, prefix: &[&str], options: &[&str]) -> Result<Ended> {
     let stderr = work.path("stderr");
     let mut arguments: Vec<String> = prefix.iter().map(|&it| it.to_owned()).collect();
-    arguments.extend([
-        env!("CARGO_BIN_EXE_memc-load").to_owned(),
-        "--pattern".to_owned(),
-        work.name("*.tsv"),
-    ]);
-    arguments.extend(["--retry-for", "1s", "--threads", "3"].map(str::to_owned));
+    arguments.push(env!("CARGO_BIN_EXE_memc-load").to_owned());
+    arguments.extend(options.iter().map(|&it| it.to_owned()));
+    arguments.extend(["--pattern".to_owned(), work.name("*.tsv")]);
     for (name, server) in DEVICE_TYPES.iter().zip(work.servers()?) {
         arguments.extend([format!("--{name}"), server.address()]);
     }
@@ -106,6 +108,8 @@ fn a_run_that_may_not_start_its_threads_says_so_and_ends() -> Result<()> {
             Some(1) if stderr.contains(" E ") => failed += 1,
             code => bail!("{limit}: exit code {code:?}\n{stderr}"),
         }
+        let Ended { code, stderr } = start(&work, &prefix, &["check"])?;
+        ensure!(matches!(code, Some(0 | 1)), "check, {limit}: exit code {code:?}\n{stderr}");
     }
     ensure!(failed >= 5, "{failed} have failed");
     ensure!(user != 0 || done >= 5, "{done} are done");

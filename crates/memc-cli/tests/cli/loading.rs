@@ -7,7 +7,7 @@ use crate::workdir::{Workdir, model};
 
 const DONE: [&str; 3] = [".20170929000000.tsv.gz", ".20170929000100.tsv.gz", ".20170929000200.tsv.gz"];
 
-/// A folder with three files of so many generated lines, one generator for all of them, and their texts.
+/// A folder with three files of `lines` generated lines, one generator for all of them, and their texts.
 fn three_files(mut sample: Sample, lines: usize) -> Result<(Workdir, Vec<Vec<u8>>)> {
     let work = Workdir::new()?;
     let texts: Vec<_> = DONE.iter().map(|_| sample.text(lines)).collect();

@@ -82,8 +82,8 @@ fn many_loaders_at_once_load_every_file_once() -> Result<()> {
     let loaded: u64 = work.servers()?.iter().map(|server| Ok(server.stat("cmd_set")?)).sum::<Result<_>>()?;
     ensure!(loaded == 8 * 300, "{loaded} records were sent");
     for run in runs {
-        let told = run.log_of("E")?.iter().all(|line| line.contains("another memc-load is loading it"));
-        run.ensure(told && matches!(run.status().code(), Some(0 | 1)), "done, or left to another")?;
+        let refused = run.log_of("E")?.iter().all(|line| line.contains("another memc-load is loading it"));
+        run.ensure(refused && matches!(run.status().code(), Some(0 | 1)), "done, or left to another")?;
     }
     work.holds(&model(&texts))
 }

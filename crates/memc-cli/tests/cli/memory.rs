@@ -12,7 +12,7 @@ use memc_testkit::{Memcached, Sample};
 use crate::run::Running;
 use crate::workdir::Workdir;
 
-/// What docs and help promise.
+/// What the README promises.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Passes on at this many bytes a second what clients send to the server; its threads end with the process.

@@ -45,7 +45,7 @@ fn a_name_forges_no_line_of_the_log_and_no_column_of_the_rejects() -> Result<()>
     run.logs(&[
         format!("I Processing {shown}"),
         format!("W {shown}:1: rejected (field_count): bad"),
-        format!("W {}: not a regular file, so not a log: left alone", work.name("2\\nfolder.tsv.gz")),
+        format!("W {}: not a regular file, so not a log: skipped", work.name("2\\nfolder.tsv.gz")),
     ])?;
     run.fails_with(&[&work.name("3\\ncut.tsv.gz")])?;
     let rejects = fs::read_to_string(work.path("rejects"))?;

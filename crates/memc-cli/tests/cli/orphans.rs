@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::workdir::{Workdir, model};
 
-/// So many clients keep one of the server's two threads busy.
+/// This many clients keep one of the server's two threads busy.
 const BUSY_CLIENTS: usize = 12;
 
 /// The number of a server's statistics, asked on this connection.

@@ -1,4 +1,4 @@
-//! `--report` and `--metrics`: what a run came to, for other programs, however it ended.
+//! `--report` and `--metrics`: the outcome of a run for other programs, however it ended.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -106,8 +106,8 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     ensure!(file["name"] == work.name("1.tsv.gz") && file["error_rate"] == 0.5, "{report:#}");
     ensure!(file["error_rate_acceptable"] == false && file["lines"] == 3, "{report:#}");
     ensure!(report["files"][1]["error_rate_acceptable"] == true, "{report:#}");
-    let packed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
-    ensure!(report["bytes_in"] == packed, "{report:#}");
+    let compressed = work.path(".1.tsv.gz").metadata()?.len() + work.path(".2.tsv.gz").metadata()?.len();
+    ensure!(report["bytes_in"] == compressed, "{report:#}");
     let server = &report["servers"][1];
     ensure!(server["device_types"] == json!(["gaid"]) && server["records"] == 1, "{report:#}");
     ensure!(
@@ -141,9 +141,9 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
 fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
-    let mut packed = memc_testkit::gzip(&Sample::new(1).text(1000))?;
-    packed.truncate(packed.len() / 2);
-    work.write("2.tsv.gz", packed)?;
+    let mut compressed = memc_testkit::gzip(&Sample::new(1).text(1000))?;
+    compressed.truncate(compressed.len() / 2);
+    work.write("2.tsv.gz", compressed)?;
     // What was there before is of another run.
     work.write("report", "older")?;
     let run = load(&work, &[])?;
@@ -181,8 +181,8 @@ fn a_run_with_nothing_to_do_is_reported() -> Result<()> {
 fn a_run_that_the_folder_is_not_given_to_leaves_both_files_alone() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("logs/1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
-    work.write("report", "of the one at work")?;
-    work.write("metrics.prom", "of the one at work")?;
+    work.write("report", "of the running one")?;
+    work.write("metrics.prom", "of the running one")?;
     let folder = File::open(work.path("logs"))?;
     flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
     for options in [&[][..], &["--follow"], &["--log", &work.name("missing/log")]] {
@@ -191,7 +191,7 @@ fn a_run_that_the_folder_is_not_given_to_leaves_both_files_alone() -> Result<()>
         run.exits(1)?;
         for name in ["report", "metrics.prom"] {
             let text = fs::read_to_string(work.path(name))?;
-            run.ensure(text == "of the one at work", format!("{name} is {text}"))?;
+            run.ensure(text == "of the running one", format!("{name} is {text}"))?;
         }
     }
     Ok(())

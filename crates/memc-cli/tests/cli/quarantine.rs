@@ -1,4 +1,4 @@
-//! `--on-broken quarantine=FOLDER`: broken files are set aside, and the others loaded.
+//! `--on-broken quarantine=FOLDER`: broken files are moved away, and the others loaded.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -118,13 +118,16 @@ fn a_follower_sets_broken_files_aside_and_waits_for_incomplete_ones() -> Result<
     let (work, option) = workdir()?;
     work.write("1.tsv.gz", "plain text\n")?;
     work.gzip("2.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
-    let packed = gzip(b"idfa\tb\t1\t2\t3\n")?;
-    work.write("3.tsv.gz", &packed[..packed.len() - 1])?;
+    let compressed = gzip(b"idfa\tb\t1\t2\t3\n")?;
+    work.write("3.tsv.gz", &compressed[..compressed.len() - 1])?;
     let mut running = work.start(&["--follow", "--on-broken", &option])?;
     running.wait_for_log("3.tsv.gz: not complete (it ends inside a gzip member)")?;
     let expected = [".2.tsv.gz", "3.tsv.gz", "bad/1.tsv.gz", "bad/1.tsv.gz.reason"];
     ensure!(work.files()? == expected, "{:?}", work.files()?);
-    File::options().append(true).open(work.path("3.tsv.gz"))?.write_all(&packed[packed.len() - 1..])?;
+    File::options()
+        .append(true)
+        .open(work.path("3.tsv.gz"))?
+        .write_all(&compressed[compressed.len() - 1..])?;
     let until = Instant::now() + Duration::from_secs(30);
     while !work.path(".3.tsv.gz").exists() {
         ensure!(Instant::now() < until, "it is not loaded");

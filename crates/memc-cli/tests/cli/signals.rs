@@ -1,10 +1,12 @@
 //! SIGINT and SIGTERM: the run comes to a good end soon, and the next one goes on from there.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use memc_testkit::Sample;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use crate::workdir::{Workdir, model};
@@ -122,4 +124,24 @@ fn two_signals_at_the_same_time_are_one() -> Result<()> {
     run.ensure(summary, "expected a good end")?;
     run.ensure(matches!(run.status().code(), Some(130 | 143)), "expected the exit code of a signal")?;
     run.leaves(&[".1.tsv.gz", "2.tsv.gz"])
+}
+
+/// To open a pipe takes until somebody reads it.
+#[test]
+fn a_run_that_waits_for_the_reader_of_a_pipe_can_be_ended() -> Result<()> {
+    for option in ["--log", "--rejects"] {
+        let work = Workdir::new()?;
+        work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
+        mknodat(CWD, work.path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        let running = work.start(&[option, &work.name("pipe")])?;
+        // It says nothing before it waits: a signal that comes earlier still ends it.
+        std::thread::sleep(PAUSE);
+        running.signal(Signal::TERM)?;
+        let signalled = Instant::now();
+        let run = work.finish(running)?;
+        run.ensure(run.status().signal() == Some(15), "expected an end by the signal")?;
+        run.ensure(signalled.elapsed() < Duration::from_secs(5), "expected to end at once")?;
+        run.leaves(&["1.tsv.gz", "pipe"])?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The record that an encoder makes of a line, with what it has to say about it.
+//! The record that an encoder makes of a line, with the parts it dropped and an explanation.
 
 use std::borrow::Cow;
 

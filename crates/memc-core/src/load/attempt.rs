@@ -176,7 +176,7 @@ fn deliver(events: &Events, on_event: &mut impl FnMut(Event) -> EventResult, led
     report
 }
 
-/// What a thread had in hand when it panicked is never finished: the others must not wait for it.
+/// What a thread was working on when it panicked is never finished: the others must not wait for it.
 fn stop_if_panicking(ledger: &Ledger) {
     if thread::panicking() {
         ledger.abort(Error::Cancelled);

@@ -84,7 +84,7 @@ impl<E: Encode> Loader<E> {
         self.stop.clone()
     }
 
-    /// The handle that shows how far this loader's load has come; a new load starts again from 0.
+    /// The handle that reports how far this loader's load is; a new load starts from 0.
     #[must_use]
     pub fn progress_handle(&self) -> ProgressHandle {
         self.progress.clone()
@@ -100,9 +100,11 @@ impl<E: Encode> Loader<E> {
     /// When a connection breaks, nothing newer is sent before it has ended. Where a proxy stands between loader and
     /// server, which may deliver late what was in flight, those records are read back before the end of their input is
     /// reported, and set again if they are stale ([`Event::RecordsReadBack`]). What the proxy delivers later than
-    /// [`Options::io_timeout`], and a second, after the last sign of it is not noticed. What a process that has ended
-    /// left unread in a server is waited for if it ran on this host and the server shows it (`stats conns`): not if it
-    /// ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has closed its connections.
+    /// [`Options::io_timeout`] (or a second, if that is longer) after the last sign of it is not noticed.
+    ///
+    /// What a process that has ended left unread in a server is waited for if it ran on this host and the server shows
+    /// it (`stats conns`): not if it ran elsewhere, behind a proxy, or on a Unix socket. Wait then until the server has
+    /// closed its connections.
     ///
     /// Each server is asked at the end whether it still is the process that it was. What happens to it after its answer,
     /// within some 250 ms before this returns, is not noticed.
@@ -120,7 +122,7 @@ impl<E: Encode> Loader<E> {
     ///
     /// # Panics
     ///
-    /// With the panic of the encoder, or of `on_event`.
+    /// A panic of the encoder, or of `on_event`, is passed on.
     pub fn load(
         &self,
         inputs: impl IntoIterator<Item = Input, IntoIter: Send>,
@@ -168,7 +170,7 @@ impl<E: Encode> Loader<E> {
         result
     }
 
-    /// Asks all servers at the same time what became of them, and again if one of them had to be waited for: so the
+    /// Asks all servers at the same time whether they still run, and again if it had to wait for one of them: so the
     /// last answers of all of them are of the same moment, right before the end.
     fn final_check(
         &self,

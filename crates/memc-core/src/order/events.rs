@@ -1,4 +1,4 @@
-//! The queue of events, between those who emit them and the one thread that hands them to the caller.
+//! The queue of events, between the threads that emit them and the one that hands them to the caller.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::order::budget::{Budget, Share};
 use crate::report::event::Event;
 
-/// Events in the order in which they were emitted. Nobody waits to emit one: what waits for the caller takes its share
+/// Events in the order in which they were emitted. Emitting never blocks: what waits for the caller takes its share
 /// of the memory budget, which holds the reader back.
 #[derive(Debug)]
 pub(crate) struct Events {
@@ -62,7 +62,7 @@ impl Events {
         self.ready.notify_all();
     }
 
-    /// The caller wants no more events: none is kept from now on.
+    /// The caller takes no more events: none is kept from now on.
     pub(crate) fn discard(&self) {
         let mut state = self.lock();
         state.closed = true;

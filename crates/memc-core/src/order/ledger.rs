@@ -13,7 +13,7 @@ use crate::report::event::Event;
 use crate::report::reject::{QUOTED_REJECTS, RejectedLines};
 use crate::{Error, ProgressHandle};
 
-/// The one place that knows how far the load has come. It is locked a few times a chunk, never for a line.
+/// The one place that knows how far the load is. It is locked a few times a chunk, never for a line.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     state: Mutex<State>,
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(report.counts.rejected[&RejectReason::InvalidKey], 4);
     }
 
-    /// A follower went on waiting for a cut file, though the one before it could not be finished.
+    /// A follower kept waiting for a cut file, though the one before it could not be finished.
     #[test]
     fn why_nothing_is_finished_explains_more_than_why_nothing_is_read() {
         let stopped = |errors: [Error; 2]| {

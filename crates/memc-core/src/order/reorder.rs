@@ -1,4 +1,4 @@
-//! Hands the batches of one connection on in the order of their chunks, whoever made them first.
+//! Hands the batches of one connection on in the order of their chunks, whichever was finished first.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! An input that may come slowly: read and decompressed on a thread of its own, so that a wait for it can end.
+//! An input that may be slow: read and decompressed on a thread of its own, so that a wait for it can end.
 
 use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ const MAX_WAITING_PIECES: usize = 2;
 /// How long a wait may overlook that it is to end.
 const END_CHECK: Duration = Duration::from_millis(20);
 
-/// The text of an input, as far as it has come.
+/// The text of an input, as far as it has arrived.
 ///
 /// A read waits. It gives up with [`WouldBlock`](io::ErrorKind::WouldBlock) when `linger` has passed since the first
 /// byte that was read after the last time it gave up, or when the load is over and nothing that was read is left.
@@ -51,7 +51,7 @@ impl<'a> Feed<'a> {
             let end =
                 catch_unwind(AssertUnwindSafe(|| feed(open, &sender, &of_thread))).unwrap_or_else(panicked);
             if !matches!(end, Ok(End::Unwanted)) {
-                // Nobody may want to know any more.
+                // The receiver may be gone.
                 let _ = sender.send(end.map(|_| Vec::new()));
             }
         })?;
@@ -75,7 +75,7 @@ impl<'a> Feed<'a> {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // The thread has left off because this load is over.
+                // The thread has ended because this load is over.
                 Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::WouldBlock.into()),
             }
         }
@@ -113,7 +113,7 @@ enum End {
     Unwanted,
 }
 
-/// Sends what is read to the end of the text, or until nobody wants it.
+/// Sends what is read to the end of the text, or until the load is over.
 fn feed<R: Read>(
     open: impl FnOnce() -> io::Result<R>,
     sender: &SyncSender<io::Result<Vec<u8>>>,

@@ -57,7 +57,7 @@ enum Origin {
 /// An input that was opened.
 pub(crate) struct Opened {
     pub(crate) source: Source,
-    /// Whether a read of it may wait for somebody else.
+    /// Whether a read of it may block.
     pub(crate) may_block: bool,
     pub(crate) gzip_only: bool,
 }
@@ -175,15 +175,15 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Shared<T> {
 type Raw = BufReader<Chain<Cursor<Vec<u8>>, Counted>>;
 
 /// The text of an input, decompressed if it is gzip.
-pub(crate) struct Plain(Format);
+pub(crate) struct Decompressed(Format);
 
 enum Format {
     Text(Raw),
     Gzip(Box<Gunzip<Raw>>),
 }
 
-impl Plain {
-    /// Reads enough of the source to know whether it is gzip, and adds what is read to `bytes_read`.
+impl Decompressed {
+    /// Reads enough of the source to tell whether it is gzip, and adds what is read to `bytes_read`.
     pub(crate) fn new(source: Source, gzip_only: bool, bytes_read: &Arc<AtomicU64>) -> io::Result<Self> {
         let mut source = Counted { source, bytes_read: Arc::clone(bytes_read) };
         let mut head = Vec::with_capacity(GZIP_MAGIC.len());
@@ -198,7 +198,7 @@ impl Plain {
     }
 }
 
-impl Read for Plain {
+impl Read for Decompressed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
             Format::Text(raw) => raw.read(buffer),
@@ -238,7 +238,7 @@ mod tests {
         let length = bytes.len() as u64;
         let mut text = Vec::new();
         let bytes_read = Arc::default();
-        Plain::new(Box::new(Cursor::new(bytes)), false, &bytes_read)?.read_to_end(&mut text)?;
+        Decompressed::new(Box::new(Cursor::new(bytes)), false, &bytes_read)?.read_to_end(&mut text)?;
         assert_eq!(bytes_read.load(Ordering::Relaxed), length);
         Ok(text)
     }
@@ -300,7 +300,7 @@ mod tests {
             std::fs::write(&path, bytes)?;
             let mut text = String::new();
             let Opened { source, gzip_only, .. } = Input::path(&path).open()?;
-            Plain::new(source, gzip_only, &Arc::default())?.read_to_string(&mut text)?;
+            Decompressed::new(source, gzip_only, &Arc::default())?.read_to_string(&mut text)?;
             Ok::<_, io::Error>(text)
         };
         let compressed = gzip(b"text\n")?;
@@ -340,7 +340,7 @@ mod tests {
         }
         let compressed = [&gzip(b"one\n")?[..], &[0; 9], &gzip(b"two\n")?, &gzip(b"three\n")?].concat();
         let mut text = Vec::new();
-        Plain::new(Box::new(Interrupted(Cursor::new(compressed), false)), false, &Arc::default())?
+        Decompressed::new(Box::new(Interrupted(Cursor::new(compressed), false)), false, &Arc::default())?
             .read_to_end(&mut text)?;
         assert_eq!(text, b"one\ntwo\nthree\n");
         Ok(())

@@ -11,7 +11,7 @@ use crate::order::ledger::Ledger;
 use crate::read::backlog::Backlog;
 use crate::read::chunk::{Chunk, Piece, Text};
 use crate::read::feed::Feed;
-use crate::read::input::{Input, Opened, Plain};
+use crate::read::input::{Decompressed, Input, Opened};
 use crate::read::lines::{Cut, Cutter};
 use crate::wire::batch::Batch;
 use crate::{Error, Options, StopHandle};
@@ -71,7 +71,7 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
         let Surroundings { ledger, options, stop, .. } = self.with;
         let bytes_read = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&bytes_read);
-        let open = move || Plain::new(source, gzip_only, &counted);
+        let open = move || Decompressed::new(source, gzip_only, &counted);
         let text: Box<dyn Read + Send + 'a> = if may_block {
             let is_over = || stop.is_requested() || ledger.is_aborted();
             let feed = Feed::start(open, options.linger, is_over);

@@ -91,7 +91,7 @@ pub enum Event {
         /// From the first failure to now.
         away_for: Duration,
     },
-    /// A connection to this server ended with records in flight, and something stands between it and us that may have
+    /// A connection to this server ended with records in flight, and a proxy in between may have
     /// delivered them late: their keys were read back, and set again where an older value was found.
     RecordsReadBack {
         /// The server's address.
@@ -102,6 +102,9 @@ pub enum Event {
         read_back: u64,
         /// How many of these were not as they had to be, and were set again.
         set_again: u64,
+        /// Records that are no longer read back, since too many were in flight on later connections
+        /// ([`Options::max_bytes_in_flight`](crate::Options::max_bytes_in_flight)): they may be stale.
+        untracked: u64,
     },
 }
 

@@ -122,6 +122,8 @@ pub struct ServerReport {
     pub records_read_back: u64,
     /// How many of these reads found another value, which was set again.
     pub records_set_again: u64,
+    /// How many of the records in flight were no longer read back, since there were too many: they may be stale.
+    pub records_untracked: u64,
     /// How many times a connection that broke, or could not be made, was tried again.
     pub retries: u64,
 }
@@ -143,6 +145,7 @@ impl ServerReport {
         self.records_in_flight += other.records_in_flight;
         self.records_read_back += other.records_read_back;
         self.records_set_again += other.records_set_again;
+        self.records_untracked += other.records_untracked;
     }
 }
 
@@ -152,11 +155,11 @@ impl ServerReport {
 pub struct ServerCheck {
     /// Its address.
     pub address: String,
-    /// What it says of itself, or why it cannot be used.
+    /// What it reports about itself, or why it cannot be used.
     pub result: io::Result<ServerStatus>,
 }
 
-/// What a server says of itself.
+/// What a server reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -221,7 +224,7 @@ impl RunReport {
     }
 }
 
-/// A run that stopped early: why, and how far it came.
+/// A run that stopped early: why, and what it had done by then.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LoadError {

@@ -1,9 +1,9 @@
-//! How far a running load has come, for whoever shows it.
+//! How far a running load is, for whoever shows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far a load has come; reading it costs the load nothing.
+/// How far a load is; reading it costs the load nothing.
 ///
 /// It moves with every chunk that is finished, that is, acknowledged in all its records and all before it.
 /// When a server was restarted it falls back to the end of the last finished file.
@@ -30,7 +30,7 @@ struct Counters {
 }
 
 impl ProgressHandle {
-    /// Bytes read from the inputs for finished chunks, compressed if it is gzip.
+    /// Bytes read from the inputs for finished chunks, compressed if the input is gzip.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
         self.0.bytes_in.load(Ordering::Relaxed)

@@ -120,7 +120,7 @@ pub struct DroppedPart {
 pub struct RejectedLines {
     /// The number of the first line of the chunk.
     first_line: u64,
-    /// The lines, one behind the other.
+    /// The lines, one after the other.
     text: Vec<u8>,
     /// Where they are in the chunk, counted in lines from 0, in ascending order. With a few bytes for each line even an
     /// input of nothing but short rejects stays small.

@@ -29,7 +29,7 @@ impl Away {
         Self { address, retry_timeout, state: Mutex::default() }
     }
 
-    /// A connection has begun to fail.
+    /// A connection has started to fail.
     pub(crate) fn begin(&self, reason: &io::Error, emit: &dyn Fn(Event)) {
         let mut state = self.lock();
         state.failing += 1;

@@ -11,7 +11,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How long a pause may overlook that it is to end.
 const END_CHECK: Duration = Duration::from_millis(100);
 
-/// A time in which nothing but failures has come from a server.
+/// A time in which a server gave nothing but failures.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     since: Instant,

@@ -42,7 +42,7 @@ pub(crate) struct Left {
 }
 
 impl Known {
-    /// Whether `stats`, asked at a time when so many records had been `stored`, are of another process than the one
+    /// Whether `stats`, asked when `stored` records had been acknowledged, are of another process than the one
     /// that was known: then all it held is lost.
     pub(crate) fn observe(&self, stats: &ServerStats, asked: Instant, stored: u64, stored_now: u64) -> bool {
         let mut process = lock(&self.process);

@@ -1,6 +1,6 @@
-//! Records that were in flight on a connection that ended: read back, and set again where an old value has come late.
+//! Records that were in flight on a connection that ended: read back, and set again where an old value arrived late.
 //!
-//! Something between us and the server (a proxy that ends TCP, and closes our side first) may still hold sets of a
+//! A proxy in between (one that ends TCP, and closes our side first) may still hold sets of a
 //! connection that is gone, and deliver them after newer ones. They can only be of records that were in flight.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ const GROUP_BYTES: usize = 6 * 1024;
 /// A record that is missing although it was set again this often has been evicted.
 const MAX_TRIES: u8 = 2;
 
-/// Reading back takes at most one part in so many of the time, once nothing has come late for a while.
+/// Reading back takes at most one part in `SHARE` of the time, once nothing has arrived late for a while.
 const SHARE: u32 = 10;
 
 /// Something that holds sets for no longer than this between two deliveries is noticed, however short the timeout.
@@ -46,12 +46,14 @@ struct Suspect {
     tries: u8,
 }
 
-/// How many records were in flight on connections that ended, were read back, and were set again.
+/// How many records were in flight on connections that ended, were read back, were set again, and are no longer
+/// read back because there are too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadBack {
     pub(crate) in_flight: u64,
     pub(crate) read_back: u64,
     pub(crate) set_again: u64,
+    pub(crate) untracked: u64,
 }
 
 impl Suspects {
@@ -59,7 +61,8 @@ impl Suspects {
         self.records.is_empty()
     }
 
-    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are let go of.
+    /// A connection was given up with these batches in flight. Of more than `max_bytes` the oldest are
+    /// no longer tracked.
     pub(crate) fn add<'a>(&mut self, batches: impl Iterator<Item = &'a Batch>, max_bytes: usize) {
         self.generation += 1;
         let generation = self.generation;
@@ -74,12 +77,14 @@ impl Suspects {
         let mut oldest = 0;
         while self.bytes > max_bytes && oldest + 1 < generation {
             oldest += 1;
+            let before = self.records.len();
             self.records.retain(|_, suspect| suspect.generation > oldest);
+            self.counts.untracked += (before - self.records.len()) as u64;
             self.bytes = self.records.iter().map(|(key, suspect)| suspect.bytes(key)).sum();
         }
     }
 
-    /// That connection has ended, as far as we see. What it has left on the way may take as long as `io_timeout`, and
+    /// That connection has ended, as far as we see. What is still in transit may take as long as `io_timeout`, and
     /// at least a second.
     pub(crate) fn connection_ended(&mut self, io_timeout: Duration) {
         let now = Instant::now();
@@ -87,7 +92,7 @@ impl Suspects {
         self.settled_at = self.settled_at.max(now.checked_add(io_timeout.max(MIN_SETTLE)));
     }
 
-    /// Nothing can have been left on the way.
+    /// Nothing can be in transit any more.
     pub(crate) fn clear(&mut self) {
         *self = Self { counts: self.counts, generation: self.generation, ..Self::default() };
     }
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_oldest_are_let_go_of() {
+    fn of_too_many_the_oldest_are_dropped() {
         let mut suspects = Suspects::default();
         let one = "a".len() + size_of::<Suspect>() + "value".len();
         suspects.add([batch(&["a", "b"])].iter(), 3 * one);
@@ -214,7 +219,7 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(keys, ["b", "c", "d"]);
         assert_eq!(suspects.bytes, suspects.records.iter().map(|(key, it)| it.bytes(key)).sum::<usize>());
-        assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, ..ReadBack::default() });
+        assert_eq!(suspects.take_counts(), ReadBack { in_flight: 5, untracked: 1, ..ReadBack::default() });
         suspects.forget_values();
         suspects.clear();
         assert!(suspects.is_empty() && suspects.is_settled());

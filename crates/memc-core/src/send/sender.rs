@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
         Ok(Step::Done)
     }
 
-    /// Where nothing stands between us and the server, it says itself that the old connections are gone.
+    /// Without a proxy in between, the server itself shows that the old connections are gone.
     fn prove_end(&mut self, connection: &mut Connection) -> io::Result<()> {
         let peers = match connection.peers() {
             Ok(peers) => peers,
@@ -274,7 +274,7 @@ impl<'a> Sender<'a> {
             if self.connect()? == Step::Aborted {
                 return Ok(Step::Aborted);
             }
-            // The connection may be a new one, to which nothing was left on the way.
+            // The connection may be a new one, with nothing in transit.
             let is_right =
                 self.left.suspects.is_empty() || self.left.suspects.read_back(open(&mut self.connection)?)?;
             if is_right && self.left.suspects.is_settled() {
@@ -302,12 +302,15 @@ impl<'a> Sender<'a> {
         self.report.records_in_flight += counts.in_flight;
         self.report.records_read_back += counts.read_back;
         self.report.records_set_again += counts.set_again;
-        if counts.read_back > 0 && (counts.in_flight > 0 || counts.set_again > 0) {
+        self.report.records_untracked += counts.untracked;
+        let is_news = counts.in_flight > 0 || counts.set_again > 0;
+        if counts.untracked > 0 || counts.read_back > 0 && is_news {
             self.ledger.emit(Event::RecordsReadBack {
                 address: self.address.clone(),
                 in_flight: counts.in_flight,
                 read_back: counts.read_back,
                 set_again: counts.set_again,
+                untracked: counts.untracked,
             });
         }
     }
@@ -328,14 +331,16 @@ impl<'a> Sender<'a> {
     fn back_off(&mut self, error: io::Error) {
         let ledger = self.ledger;
         let emit = |event| ledger.emit(event);
+        if self.stop.is_requested() {
+            // It is not tried any longer, so nobody waits for it.
+            self.left.failing.get_or_insert_with(Backoff::new);
+            ledger.abort(Error::Cancelled);
+            return;
+        }
         let failing = self.left.failing.get_or_insert_with(|| {
             self.server.away.begin(&error, &emit);
             Backoff::new()
         });
-        if self.stop.is_requested() {
-            ledger.abort(Error::Cancelled);
-            return;
-        }
         let hopeless = matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied);
         if failing.elapsed() >= self.options.retry_timeout || hopeless {
             if let Some(failing) = &self.left.failing {

@@ -184,7 +184,7 @@ impl Server {
         }
     }
 
-    /// What the server says of itself now. A pooled connection may have been closed in the meantime; then a
+    /// What the server reports about itself now. A pooled connection may have been closed in the meantime; then a
     /// new one is made, unless the server has been waited for.
     fn stats(&self) -> io::Result<ServerStats> {
         let ask = || {

@@ -39,7 +39,7 @@ pub struct Address {
     credentials: Option<Credentials>,
 }
 
-/// Who we are to a server that asks.
+/// The user and password for a server that asks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Credentials {
     pub(crate) user: String,
@@ -92,7 +92,7 @@ fn at_least_something(timeout: Duration) -> Duration {
     timeout.max(Duration::from_millis(1))
 }
 
-/// As [`UnixStream::connect`], which waits for ever for a server whose queue of connections is full.
+/// As [`UnixStream::connect`], which waits forever for a server whose queue of connections is full.
 fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(path)?;
     let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
@@ -136,7 +136,7 @@ impl Address {
         self.credentials.as_ref().map(|it| (it.user.as_str(), it.password.as_str()))
     }
 
-    /// Who to be to the server, if it asks.
+    /// The user and password, if the server asks.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }

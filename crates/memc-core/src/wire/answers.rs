@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-/// No line of an answer is longer; a server that sends more without a line end is none.
+/// No line of an answer is longer; a server that sends more without a line end is no memcached.
 pub(crate) const MAX_LINE_BYTES: usize = 2048;
 
 /// This much of an answer is kept for the log.

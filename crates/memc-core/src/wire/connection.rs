@@ -39,7 +39,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, says who we are if that is asked, learns which process is there, and makes sure that it speaks
+    /// Connects, logs in if asked to, identifies the process, and makes sure that it speaks
     /// the meta protocol.
     pub(crate) fn open(address: &Address, patience: &Patience) -> io::Result<Self> {
         let mut connection = Self {
@@ -76,7 +76,7 @@ impl Connection {
         self.stream.ends()
     }
 
-    /// What the server says of itself now; no batch may be under way.
+    /// What the server reports about itself now; no batch may be in progress.
     pub(crate) fn stats(&mut self) -> io::Result<ServerStats> {
         let mut reader = StatsReader::default();
         self.stats_lines(|line| reader.line(line))?;
@@ -107,7 +107,7 @@ impl Connection {
         Ok(reader.finish())
     }
 
-    /// Says who we are, in the way of the protocol page's "Authentication": a set whose key does not matter.
+    /// Logs in, in the way of the protocol page's "Authentication": a set whose key does not matter.
     fn authenticate(&mut self, credentials: &Credentials) -> io::Result<()> {
         let text = format!("{} {}", credentials.user, credentials.password);
         let command = format!("set auth 0 0 {}\r\n{text}\r\n", text.len());
@@ -151,16 +151,13 @@ impl Connection {
                 return Err(unexpected(&line));
             }
             if started.elapsed() > self.patience.io_timeout.saturating_mul(MAX_ANSWER_TIMEOUTS) {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the server's answer does not come to its end",
-                ));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server's answer does not end"));
             }
         }
     }
 
     /// Reads these keys back, and calls `different` for each whose value is another one than is given with it: with
-    /// its place and whether there is a value at all. No batch may be under way, and the commands must fit into
+    /// its place and whether there is a value at all. No batch may be in progress, and the commands must fit into
     /// the buffers of a socket: some hundred keys.
     pub(crate) fn compare(
         &mut self,
@@ -184,7 +181,7 @@ impl Connection {
         result
     }
 
-    /// Takes a value of so many bytes with its line end; whether it is the expected one.
+    /// Takes a value of this length with its line end; whether it is the expected one.
     fn is_value(&mut self, bytes: usize, expected: &[u8]) -> io::Result<bool> {
         let mut left = bytes;
         let mut same = bytes == expected.len();

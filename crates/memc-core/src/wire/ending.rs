@@ -8,15 +8,15 @@ use rustix::event::PollFlags;
 use crate::wire::peers::Ends;
 use crate::wire::stream::Stream;
 
-/// A server that goes on talking for longer than this, after we have said that nothing follows, is none.
+/// A peer that keeps sending for longer than this after our FIN is no memcached.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Where the end of a connection stands.
+/// The state of a connection that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The other side may still be reading.
     Open,
-    /// The other side has closed, reset it, or gone on talking without end.
+    /// The other side has closed, reset it, or kept sending without end.
     Closed,
 }
 

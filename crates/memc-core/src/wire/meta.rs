@@ -6,10 +6,10 @@
 /// Closes a batch; the server answers `MN` when everything before it is done.
 pub(crate) const NOOP: &[u8] = b"mn\r\n";
 
-/// How many bytes of a set stand before its key.
+/// Bytes of a set before its key.
 pub(crate) const BEFORE_KEY: usize = SET.len();
 
-/// How many bytes of a set stand behind its value.
+/// Bytes of a set after its value.
 pub(crate) const AFTER_VALUE: usize = LINE_END.len();
 
 const SET: &[u8] = b"ms ";

@@ -14,7 +14,7 @@ pub(crate) struct Peer {
     server_port: Option<u16>,
 }
 
-/// Takes the lines of the answer to `stats conns`; what is no line of a TCP connection is passed over.
+/// Takes the lines of the answer to `stats conns`; lines of other than TCP connections are skipped.
 #[derive(Debug, Default)]
 pub(crate) struct PeersReader {
     peers: Vec<(u64, Peer)>,
@@ -64,7 +64,7 @@ impl Ends {
         Self { local: canonical(local), server: canonical(server) }
     }
 
-    /// Whether the server sees this connection as it is, so that nothing stands between it and us.
+    /// Whether the server sees this connection as it is, so there is no proxy in between.
     pub(crate) fn is_direct(&self, peers: &[Peer]) -> bool {
         peers.iter().any(|peer| self.is(peer))
     }

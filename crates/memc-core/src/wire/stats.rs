@@ -1,4 +1,4 @@
-//! What a server says of itself: the numbers of `stats` that a load needs, and whether two are of one process.
+//! The numbers of `stats` that a load needs, and whether two are of one process.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub(crate) struct ServerStats {
     cmd_set: Option<u64>,
     total_items: Option<u64>,
     curr_items: Option<u64>,
-    /// Valid items that were removed to make room: `evictions`, and those that had to go when a page of memory was
+    /// Valid items that were evicted: `evictions`, and those that had to go when a page of memory was
     /// moved (`slab_reassign_evictions_nomem`).
     pub(crate) evictions: u64,
     /// `limit_maxbytes`, the option `-m`.
@@ -37,7 +37,7 @@ pub(crate) struct StatsReader {
 }
 
 impl StatsReader {
-    /// Takes a line `STAT name value`; one that has no name is an error, and one of a number that is none.
+    /// Takes a line `STAT name value`; one without a name is an error, and so is a number that does not parse.
     pub(crate) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         let text = String::from_utf8_lossy(line);
         let mut words = text.split_ascii_whitespace();
@@ -112,7 +112,7 @@ impl ServerStats {
     }
 }
 
-/// Of `seconds.fraction` with six digits behind the point.
+/// Of `seconds.fraction` with six digits after the point.
 fn microseconds(text: &str) -> Option<u64> {
     let (seconds, fraction) = text.split_once('.')?;
     if fraction.len() != 6 {

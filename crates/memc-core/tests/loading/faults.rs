@@ -33,7 +33,7 @@ pub(crate) struct Setup {
     timeout: Duration,
 }
 
-/// What one load came to.
+/// The outcome of one load.
 struct Outcome {
     report: RunReport,
     /// The bytes that went through the proxy.
@@ -113,7 +113,7 @@ impl Setup {
 
     /// What goes through the proxy without faults.
     fn load_undisturbed(&mut self) -> Result<Bytes> {
-        // What a server says of itself has as many bytes as later only when it has been in use.
+        // The answer to `stats` has as many bytes as later only when it has been in use.
         let outcomes = [self.load(&[])?, self.load(&[])?, self.load(&[])?];
         for outcome in &outcomes {
             assert_eq!((outcome.retries(), outcome.connections), (0, 1));
@@ -194,7 +194,7 @@ impl Files {
             let stored = found.get(key);
             if !values[last..].iter().any(|(_, value)| Some(value) == stored) {
                 let key = key.escape_ascii();
-                return Err(format!("file {file} is told as finished, but {key} holds {stored:?}").into());
+                return Err(format!("file {file} is reported as finished, but {key} holds {stored:?}").into());
             }
         }
         Ok(())
@@ -232,7 +232,7 @@ pub(crate) fn patient() -> Options {
     options
 }
 
-/// So many places from 1 below `end`, evenly.
+/// This many places from 1 below `end`, evenly.
 fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
     (1..=places).map(move |place| end * place / (places + 1))
 }
@@ -277,7 +277,7 @@ fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
 }
 
 #[test]
-fn a_connection_that_stalls_is_made_anew() -> Result {
+fn a_connection_that_stalls_is_opened_again() -> Result {
     let mut setup = Setup::start()?;
     let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
     setup.timeout = SHORT_TIMEOUT;

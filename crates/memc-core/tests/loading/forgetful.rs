@@ -1,4 +1,4 @@
-//! Servers that lose what they have acknowledged, and those that refuse it: noticed and told.
+//! Servers that lose what they have acknowledged, and those that refuse it: noticed and reported.
 
 use std::io::Cursor;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
 
-/// The server forgets in the middle of the run what it has acknowledged. The files that were told as
+/// The server forgets in the middle of the run what it has acknowledged. The files that were reported as
 /// finished by then are lost on it, all the others must be there.
 #[test]
 fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
@@ -41,7 +41,7 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
             }
             Event::ServerRestarted { address: restarted } => {
                 assert_eq!(restarted, address);
-                assert_eq!(finished_before.replace(finished.len()), None, "told once");
+                assert_eq!(finished_before.replace(finished.len()), None, "reported once");
             }
             _ => {}
         }
@@ -138,7 +138,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
     load(&[])
 }
 
-/// What one type's connection learns of the restart must not be told again by the others'.
+/// What one type's connection learns of the restart must not be reported again by the others'.
 #[test]
 fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> Result {
     let mut server = Memcached::start(&["-m", "2"])?;
@@ -200,7 +200,7 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     assert_eq!(report.servers[0].evictions, evictions);
     assert_eq!(report.servers[0].memory_limit_bytes, Some(2 << 20));
 
-    // What was thrown away before the run is not its fault.
+    // What was evicted before the run is not its fault.
     let report = loader.load([input("few", "idfa\tkey1\t1\t2\t1\n")], ignore)?;
     assert!(report.servers[0].evictions <= 1);
     Ok(())
@@ -223,12 +223,12 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
     let mut options = small_chunks(10);
     options.report_rejected = true;
     options.max_line_bytes = 2_500_000;
-    let mut told = Vec::new();
+    let mut emitted = Vec::new();
     let text = lines.join("\n");
     let report = servers.loader(options)?.load([input("file", text)], |event| {
         if let Event::LinesRejected { index, name, lines } = event {
             assert_eq!((index, name.as_str()), (0, "file"));
-            told.extend(lines.lines().map(|(line, reason, bytes)| (line, reason.clone(), bytes.to_vec())));
+            emitted.extend(lines.lines().map(|(line, reason, bytes)| (line, reason.clone(), bytes.to_vec())));
         }
         Ok(())
     })?;
@@ -241,8 +241,12 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
         (8, RejectReason::FieldCount),
     ]
     .map(|(line, reason)| (line, reason, lines[usize::try_from(line - 1).unwrap_or(0)].clone().into_bytes()));
-    assert_eq!(told.len() as u64, report.counts.rejected_total());
-    assert!(told == expected, "{:?}", told.iter().map(|it| (it.0, &it.1, it.2.len())).collect::<Vec<_>>());
+    assert_eq!(emitted.len() as u64, report.counts.rejected_total());
+    assert!(
+        emitted == expected,
+        "{:?}",
+        emitted.iter().map(|it| (it.0, &it.1, it.2.len())).collect::<Vec<_>>()
+    );
     Ok(())
 }
 

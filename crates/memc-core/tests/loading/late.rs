@@ -1,6 +1,6 @@
 //! Sets that arrive late: something between loader and server holds them when their connection is gone.
 //!
-//! `MEMC_TEST_SEEDS=200` runs so many of the seeded loads instead of a dozen.
+//! `MEMC_TEST_SEEDS=200` runs 200 of the seeded loads instead of a dozen.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -106,7 +106,7 @@ fn load_behind_a_relay(seed: u64) -> Result<Option<String>> {
         is_hasty: numbers.is_one_in(2),
         leaves_server: Close::Fin,
     };
-    let told = format!("seed {seed}: {broken:?}, then hasty {}", rest.is_hasty);
+    let case = format!("seed {seed}: {broken:?}, then hasty {}", rest.is_hasty);
     let relay = Relay::start(&server.address(), move |at| broken.get(at).copied().unwrap_or(rest))?;
 
     let mut options = small_chunks(usize::try_from(numbers.one_of(&[300, 1000, 3000]))?);
@@ -137,17 +137,17 @@ fn load_behind_a_relay(seed: u64) -> Result<Option<String>> {
     if let Some(stopping) = stopping {
         stopping.join().map_err(|_| "a panic")??;
     }
-    let report = result.map_err(|stopped| format!("{told}: {stopped}: {:?}", stopped.source()))?;
+    let report = result.map_err(|stopped| format!("{case}: {stopped}: {:?}", stopped.source()))?;
     if !relay.wait_until_delivered(Duration::from_secs(60)) && relay.connections() > 1 {
         // The connections of the loader are still open to the relay; only those that are gone count.
-        wrong.push("the relay does not come to its end".to_owned());
+        wrong.push("the relay does not end".to_owned());
     }
     let stale = stale(&history, &server.contents()?, 2);
     if stale > 0 {
         wrong.push(format!("{stale} keys stale at the end"));
     }
     drop(report);
-    Ok((!wrong.is_empty()).then(|| format!("{told}: {}", wrong.join(", "))))
+    Ok((!wrong.is_empty()).then(|| format!("{case}: {}", wrong.join(", "))))
 }
 
 #[test]

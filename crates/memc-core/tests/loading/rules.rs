@@ -1,6 +1,6 @@
-//! Any line leads to what the model says of it.
+//! Any line is loaded or rejected as the model says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use memc_core::apps::AppsEncoder;
 use memc_core::{Event, InputReport, Loader, Options, RejectReason};
@@ -71,6 +71,11 @@ fn hostile_ids_are_rejected() -> Result {
     for id in ["x 1 q\r\nflush_all\r", "x\rms y 1", "x\0", "x\x7f", "x y", "\u{b}x\u{c}"] {
         let text = format!("idfa\t{id}\t1\t2\t3\n");
         assert_as_the_model(text.as_bytes(), 100)?;
+        // What has a line end in it is two lines with too few fields.
+        let (reason, lines) =
+            if id.contains('\n') { (RejectReason::FieldCount, 2) } else { (RejectReason::InvalidKey, 1) };
+        let counts = report_of(&text, 100)?.counts;
+        assert_eq!((counts.loaded, counts.rejected), (0, BTreeMap::from([(reason, lines)])), "{id:?}");
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ fn a_broken_file_stops_the_load_behind_the_files_before_it() -> Result {
     assert!(matches!(&stopped.error, Error::Read { file, .. } if file == "second"));
     assert_eq!(finished, [(0, 2000)]);
     assert_eq!(stopped.report.inputs, 1);
-    let unfinished = stopped.report.unfinished.as_ref().ok_or("an input in progress")?;
+    let unfinished = stopped.report.unfinished.as_ref().ok_or("a file in progress")?;
     assert_eq!((unfinished.index, unfinished.name.as_str()), (1, "second"));
     let mut model = Model::new();
     model.load(&texts[0]);
@@ -89,7 +89,7 @@ fn a_caller_that_fails_stops_the_load() -> Result {
     let stopped = stopped.err().ok_or("it must stop")?;
     assert_eq!(stopped.to_string(), "the caller cannot go on with the load");
     assert_eq!(stopped.source().map(ToString::to_string).as_deref(), Some("the folder is read-only"));
-    assert_eq!(finished, 4, "nothing is emitted after the failure");
+    assert_eq!(finished, 4, "nothing is reported after the failure");
     let (report, refused) = (&stopped.report, stopped.report.unfinished.as_ref());
     assert_eq!((report.inputs, refused.map(|file| file.index)), (3, Some(3)), "what the caller took note of");
     assert_eq!(report.counts.loaded + report.counts.rejected_total(), 3 * 500);
@@ -167,7 +167,7 @@ fn many_small_files_are_not_read_far_ahead() -> Result {
 }
 
 #[test]
-fn a_memcached_that_is_too_old_is_reported() -> Result {
+fn a_memcached_that_is_too_old_is_told() -> Result {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
     // As memcached 1.5 answers, without what no load needs.
@@ -208,7 +208,7 @@ fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight() -> Result {
     });
     let stopped = stopped.err().ok_or("it must stop")?;
     assert!(matches!(stopped.error, Error::Cancelled));
-    assert_eq!(stopped.report.inputs, finished, "each finished input is reported");
+    assert_eq!(stopped.report.inputs, finished, "each finished file is reported");
     let unfinished = stopped.report.unfinished.as_ref().map_or(0, |file| file.counts.loaded);
     let stored: u64 = stopped.report.servers.iter().map(|server| server.records).sum();
     assert_eq!(stored, stopped.report.counts.loaded + unfinished, "nothing is left in flight");

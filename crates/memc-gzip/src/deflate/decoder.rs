@@ -30,12 +30,12 @@ pub(crate) enum Status {
 enum Next {
     Block,
     StoredLength,
-    /// So many bytes of a stored block.
+    /// This many bytes of a stored block.
     Stored(usize),
     Counts,
-    /// The length of a code for lengths, after so many of them.
+    /// The length of a code for lengths, after this many of them.
     LengthLength(usize),
-    /// The length of a code, after so many of them.
+    /// The length of a code, after this many of them.
     Length(usize),
     Symbol,
     /// The rest of a match.
