@@ -193,7 +193,7 @@ impl Connection {
         let allowed = allowed.saturating_add(self.patience.io_timeout);
         while left > 0 {
             if started.elapsed() > allowed {
-                let text = "the server's value does not come to its end";
+                let text = "the server does not send its value to the end in time";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             if self.inbox_at == self.inbox.len() {

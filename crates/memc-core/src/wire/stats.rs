@@ -57,13 +57,16 @@ impl StatsReader {
             "rusage_user" | "rusage_system" => {
                 let used = microseconds(value)
                     .ok_or_else(|| wrong(&format!("has '{}' for '{name}'", value.escape_default())))?;
-                *stats.cpu_microseconds.get_or_insert(0) += used;
+                let cpu = stats.cpu_microseconds.get_or_insert(0);
+                *cpu = cpu.saturating_add(used);
             }
             "total_connections" => stats.total_connections = Some(number()?),
             "cmd_set" => stats.cmd_set = Some(number()?),
             "total_items" => stats.total_items = Some(number()?),
             "curr_items" => stats.curr_items = Some(number()?),
-            "evictions" | "slab_reassign_evictions_nomem" => stats.evictions += number()?,
+            "evictions" | "slab_reassign_evictions_nomem" => {
+                stats.evictions = stats.evictions.saturating_add(number()?);
+            }
             "limit_maxbytes" => stats.memory_limit_bytes = Some(number()?),
             _ => {}
         }

@@ -43,7 +43,9 @@ impl ServerStatus {
             "curr_items" => self.records = number,
             "bytes" => self.bytes_used = number,
             "limit_maxbytes" => self.memory_limit_bytes = Some(number).filter(|&limit| limit > 0),
-            "evictions" | "slab_reassign_evictions_nomem" => self.evictions += number,
+            "evictions" | "slab_reassign_evictions_nomem" => {
+                self.evictions = self.evictions.saturating_add(number);
+            }
             _ => {}
         }
     }
