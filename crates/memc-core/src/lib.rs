@@ -8,6 +8,7 @@
 //! | where lines come from | [`Input::path`], [`Input::reader`] |
 //! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
+//! | several servers for one type of record | [`Group`], [`Distribution`] |
 //! | connections, patience, memory | [`Options`] |
 //! | what is told meanwhile | [`Event`], [`ProgressHandle`] |
 //! | what it came to | [`RunReport`], [`InputReport`], [`RejectReason`] |
@@ -25,6 +26,7 @@ mod options;
 mod order;
 mod read;
 mod report;
+mod route;
 mod send;
 mod stop;
 mod wire;
@@ -38,5 +40,8 @@ pub use report::event::{Event, EventResult};
 pub use report::progress::ProgressHandle;
 pub use report::reject::{QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
 pub use report::{Counts, InputReport, LoadError, RunReport, ServerReport};
+pub use route::distribution::{Distribution, DistributionError};
+pub use route::group::{Group, GroupError};
+pub use route::server::GroupServer;
 pub use stop::StopHandle;
 pub use wire::address::Address;

@@ -45,13 +45,12 @@ pub(crate) struct Credentials {
     pub(crate) password: String,
 }
 
+/// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     /// The host as it is given to name resolution, without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-    },
+    Tcp { host: String, port: u16 },
+    /// The path of a socket.
     Unix(PathBuf),
 }
 
@@ -90,6 +89,11 @@ fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
 }
 
 impl Address {
+    /// Where the server listens.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Who to be to the server, if it asks.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
@@ -159,7 +163,7 @@ fn credentials(text: &str) -> Result<Credentials, &'static str> {
 }
 
 /// The text of an address that cannot be understood, fit for an error message.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
         None => text.to_owned(),
