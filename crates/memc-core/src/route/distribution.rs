@@ -7,13 +7,17 @@ use std::str::FromStr;
 ///
 /// | readers, and their settings | |
 /// | --- | --- |
-/// | php-memcached with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with `ketama_weighted`, twemproxy with `distribution: ketama` and `hash: md5` | [`Ketama`](Self::Ketama) |
+/// | php-memcached with `OPT_LIBKETAMA_COMPATIBLE`, pylibmc with `ketama_weighted`, spymemcached's `KetamaConnectionFactory`, twemproxy with `distribution: ketama` and `hash: md5` | [`Ketama`](Self::Ketama) |
 /// | pylibmc with `ketama`, also as in Django's documentation, php-memcached with `DISTRIBUTION_CONSISTENT` | [`KetamaPlain`](Self::KetamaPlain) |
-/// | php-memcached and pylibmc as they are without settings | [`OneAtATime`](Self::OneAtATime) |
-/// | python-memcached from 1.60, twemproxy with `distribution: modula` and `hash: crc32` | [`Crc32`](Self::Crc32) |
+/// | php-memcached and pylibmc without settings, twemproxy with `distribution: modula` and `hash: one_at_a_time` | [`OneAtATime`](Self::OneAtATime) |
+/// | python-memcached from 1.60, pylibmc with `"hash": "crc"`, twemproxy with `distribution: modula` and `hash: crc32` | [`Crc32`](Self::Crc32) |
 /// | python-memcached until 1.59 | [`Crc32Nonzero`](Self::Crc32Nonzero) |
 /// | gomemcache, twemproxy with `distribution: modula` and `hash: crc32a` | [`Crc32Ieee`](Self::Crc32Ieee) |
 /// | pymemcache's `HashClient` | [`Rendezvous`](Self::Rendezvous) |
+///
+/// With `modula` twemproxy does not count servers in the order of its configuration, but sorts them by name
+/// (or else `host:port`, the host alone at port 11211): shorter ones first, and those of one length by their
+/// bytes. Give them in that order.
 ///
 /// ```
 /// use memc_core::Distribution;
@@ -27,16 +31,20 @@ pub enum Distribution {
     /// A ring with 160 points of each server, more or less by its weight, all from MD5 sums.
     ///
     /// Points are made of a server's name, or else of `host:port`; of the host alone at port 11211, and of
-    /// `/path:0` for a Unix socket. php-memcached makes those of a socket from `/path`, and twemproxy from
-    /// `/path:`; give the server that name for them.
+    /// `/path:0` for a Unix socket. Where readers use other text, make it the server's name:
+    ///
+    /// - php-memcached has `/path` for a socket, twemproxy `/path:`.
+    /// - spymemcached has `10.0.0.1:11211` at port 11211, too, and `cache1/10.0.0.1:11211` for a host by name.
     #[default]
     Ketama,
     /// A ring with 100 points of each server. Points and keys are hashed by Jenkins' one-at-a-time.
     ///
     /// If any server has a weight above 1, the ring is that of [`Ketama`](Self::Ketama), and only keys are hashed
-    /// in this way. The names in points are the same.
+    /// in this way. The names in points are the same. php-memcached knows of weights only if its option is set
+    /// before the servers are added.
     KetamaPlain,
-    /// Jenkins' one-at-a-time of the key, modulo the servers. Without weights and names.
+    /// Jenkins' one-at-a-time of the key, modulo the servers. Without weights and names; php-memcached and
+    /// pylibmc make nothing of a weight.
     OneAtATime,
     /// Fifteen bits of the key's CRC-32, modulo the buckets: a server has one for each unit of weight.
     Crc32,
