@@ -6,18 +6,21 @@
 //!   no code with memc-core.
 //! - [`Proxy`]: stands between a loader and a server, and breaks their connections as it is told.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
+//! - [`Twemproxy`]: a real twemproxy in front of servers.
 
 mod floor;
 mod memcached;
 mod model;
 mod proxy;
 mod sample;
+mod twemproxy;
 
 pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;
 pub use proxy::{Fault, Proxy};
 pub use sample::{Sample, gzip};
+pub use twemproxy::Twemproxy;
 
 /// The device types of the log, in the order in which tests give their servers.
 pub const DEVICE_TYPES: [&str; 4] = ["idfa", "gaid", "adid", "dvid"];
