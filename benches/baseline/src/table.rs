@@ -8,11 +8,11 @@ use crate::setting::Setting;
 
 /// A sentence with the setting, and the table.
 pub(crate) fn markdown(setting: &Setting, figures: &[Figures]) -> String {
-    let Setting { cores, memcached, records, head_records, rounds, .. } = setting;
+    let Setting { cores, processor, memcached, records, head_records, rounds, .. } = setting;
     let mut out = format!(
-        "{cores} cores, shared with the four servers ({memcached}); a log of {} records, of which the old way \
-         gets the first {};\nmedians of {rounds} rounds in turns (lowest to highest), servers started anew for \
-         each run.\n\n\
+        "{cores} cores of {processor}, shared with the four servers ({memcached}); a log of {} records, of which the old way \
+         gets the first {};\nmedians of {rounds} rounds in turns (lowest to highest), fresh servers for each \
+         run.\n\n\
          | | records a second | time a record, floor = 1 | speed, old way = 1 | memory |\n\
          | --- | --- | --- | --- | --- |\n",
         exact(*records),

@@ -18,6 +18,7 @@ use memc_core::Error;
 use crate::args::{Args, manual};
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::own_outputs;
 use crate::output::{messages, progress, replace};
 use crate::run::job::Job;
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     if let Some(printed) = manual::print(&args) {
         return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if let Err(text) = own_outputs::check(&args.pattern, args.output_files(), args.on_broken.folder()) {
+        args::exit_for_wrong_usage(text);
+    }
+    signals::survive_file_size_limit();
     let bar = progress::bar(&args);
     let level = if args.dry { LevelFilter::Debug } else { LevelFilter::Info };
     let mut summary = Summary::new();
@@ -39,6 +44,9 @@ fn main() -> ExitCode {
 /// The whole job; an error means that it stopped before its end.
 fn run(args: &Args, bar: &ProgressBar, summary: &mut Summary) -> Result<()> {
     log::info!("Memc loader started with options: {args}");
+    if args.inflate_threads.is_some() {
+        messages::inflate_threads_ignored();
+    }
     if args.test {
         self_test::run().context("the self-check failed")?;
         log::info!("The self-check passed");
@@ -73,7 +81,7 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
         log::warn!("No file matches '{pattern}': nothing to do");
         return Ok(());
     }
-    job.load(summary, |_| false).map(drop)
+    job.load(summary, &locks, &[]).map(drop)
 }
 
 /// Tells how the run has ended: in the log, in the files for other programs, by the exit code.

@@ -23,10 +23,6 @@ pub struct Options {
     pub io_timeout: Duration,
     /// How long to go on trying a server that does not acknowledge anything. Default: 30 s.
     pub retry_timeout: Duration,
-    /// Threads that inflate a large gzip input; with 1 it is inflated where it is read. Each takes some 10 MiB, of
-    /// text that is packed well up to 30, and makes the input be read ahead by 1 MiB. Default: half of the cores,
-    /// at most 16; 1 with fewer than 16 cores, as several take up to three times the CPU time.
-    pub inflate_threads: usize,
     /// Plain text is handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
     pub chunk_bytes: usize,
@@ -46,19 +42,10 @@ impl Default for Options {
             connections: 1,
             io_timeout: Duration::from_secs(5),
             retry_timeout: Duration::from_secs(30),
-            inflate_threads: default_inflate_threads(),
             chunk_bytes: 2 * 1024 * 1024,
             max_bytes_in_flight: 32 * 1024 * 1024,
             max_line_bytes: 16 * 1024 * 1024,
             report_rejected: false,
         }
-    }
-}
-
-/// See [`Options::inflate_threads`].
-fn default_inflate_threads() -> usize {
-    match std::thread::available_parallelism() {
-        Ok(cores) if cores.get() >= 16 => (cores.get() / 2).min(16),
-        _ => 1,
     }
 }

@@ -2,21 +2,23 @@
 
 pub(crate) mod manual;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use clap_complete::Shell;
 use memc_core::Address;
 
-use crate::inputs::find;
+use crate::inputs::name::shown;
+use crate::inputs::walk;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -42,7 +44,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         default_value = "/data/appsinstalled/*.tsv.gz",
-        value_parser = find::check_pattern,
+        value_parser = walk::check,
         help_heading = "Files"
     )]
     pub(crate) pattern: String,
@@ -66,6 +68,22 @@ pub(crate) struct Args {
         help_heading = "Files"
     )]
     pub(crate) max_error_rate: f64,
+
+    /// What to do with a broken file: stop there, or quarantine=FOLDER
+    ///
+    /// quarantine=FOLDER moves a file that is no gzip, or broken, or (without --follow) not complete, into FOLDER,
+    /// with its reason in FILE.reason beside it, and goes on with the next file; the exit code is 3. FOLDER must be
+    /// there, on the same file system as the files. This gives up the chronological order for the file: what is stored
+    /// of it by then stays, and where it is repaired and loaded later, its records overwrite newer ones. A dry run
+    /// stops.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "stop",
+        value_parser = OsStringValueParser::new().try_map(|text| OnBroken::read(&text)),
+        help_heading = "Files"
+    )]
+    pub(crate) on_broken: OnBroken,
 
     /// Server for idfa records
     #[arg(
@@ -129,13 +147,13 @@ pub(crate) struct Args {
     )]
     threads: Option<u16>,
 
-    /// Threads that inflate a large file, ahead of the reader [default: half of the cores, from 16 on; else 1,
-    /// the reader]
+    /// Has no effect any more; it may still stand in scripts, so it is accepted with a warning
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "Speed"
+        env = "MEMC_LOAD_INFLATE_THREADS",
+        hide = true
     )]
     pub(crate) inflate_threads: Option<u16>,
 
@@ -171,7 +189,7 @@ pub(crate) struct Args {
 
     /// Write what the run came to, however it ends, to this file as JSON
     ///
-    /// docs/report.md says what is in it. An older file is replaced in one step. A run that finds another
+    /// docs/monitoring.md says what is in it. An older file is replaced in one step. A run that finds another
     /// memc-load at work in the folder writes none.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
@@ -210,6 +228,33 @@ pub(crate) enum ShowProgress {
     Never,
 }
 
+/// What to do with a broken file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OnBroken {
+    /// Stop there.
+    Stop,
+    /// Move it into this folder and go on.
+    Quarantine(PathBuf),
+}
+
+impl OnBroken {
+    fn read(text: &OsStr) -> Result<Self, &'static str> {
+        match text.as_bytes().strip_prefix(b"quarantine=") {
+            None if text == "stop" => Ok(Self::Stop),
+            Some(folder) if !folder.is_empty() => Ok(Self::Quarantine(OsStr::from_bytes(folder).into())),
+            _ => Err("give stop or quarantine=FOLDER"),
+        }
+    }
+
+    /// The folder for broken files, if there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Stop => None,
+            Self::Quarantine(folder) => Some(folder),
+        }
+    }
+}
+
 /// A device type with its server.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
@@ -236,6 +281,17 @@ impl Args {
         args.split_routes(&matches);
         args.routes = args.read_routes().map_err(|(kind, text)| command().error(kind, text))?;
         Ok(args)
+    }
+
+    /// The files that the run writes, each with its option.
+    pub(crate) fn output_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let files = [
+            ("--log", &self.log),
+            ("--rejects", &self.rejects),
+            ("--report", &self.report),
+            ("--metrics", &self.metrics),
+        ];
+        files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
     }
 
     /// Threads that parse and serialize.
@@ -279,6 +335,11 @@ impl Args {
     }
 }
 
+/// Ends the process as clap does for wrong usage, which `text` explains.
+pub(crate) fn exit_for_wrong_usage(text: String) -> ! {
+    command().error(ErrorKind::ArgumentConflict, text).exit()
+}
+
 /// The definition of the command line: every option can also be given as a variable, `MEMC_LOAD_` and its
 /// name in capitals.
 pub(crate) fn command() -> Command {
@@ -301,8 +362,11 @@ impl fmt::Display for Args {
         if self.follow {
             write!(out, " follow=true")?;
         }
+        if let Some(folder) = self.on_broken.folder() {
+            write!(out, " on-broken=quarantine={}", shown(folder))?;
+        }
         if let Some(log) = &self.log {
-            write!(out, " log={}", log.display())?;
+            write!(out, " log={}", shown(log))?;
         }
         for route in &self.routes {
             write!(out, " {}={}", route.device_type, route.server)?;
@@ -310,14 +374,11 @@ impl fmt::Display for Args {
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {
             if let Some(path) = path {
-                write!(out, " {name}={}", path.display())?;
+                write!(out, " {name}={}", shown(path))?;
             }
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;
-        }
-        if let Some(threads) = self.inflate_threads {
-            write!(out, " inflate-threads={threads}")?;
         }
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =
@@ -422,6 +483,8 @@ mod tests {
             ["--inflate-threads", "0"],
             ["--connections", "0"],
             ["--timeout", "0s"],
+            ["--on-broken", "go on"],
+            ["--on-broken", "quarantine="],
             ["--timeout", "5 parsecs"],
             ["--max-error-rate", "-1"],
             ["--max-error-rate", "nan"],

@@ -1,52 +1,18 @@
 //! A log that is not complete yet: it holds up all later ones.
 
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::inputs::version::Version;
 use crate::output::messages;
 
 /// A log that was written to so short a time ago is likely to be written to again.
 pub(crate) const QUIET: Duration = Duration::from_millis(250);
 
-/// No log is shorter, and gzip is not told from plain text by less.
-const MIN_BYTES: u64 = 2;
-
-/// So often it is told that a log holds up others.
+/// How often it is logged that a log holds up others.
 const REMINDER: Duration = Duration::from_secs(5 * 60);
 
-/// Which file a path led to, and what state it was in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    inode: u64,
-    bytes: u64,
-    modified: SystemTime,
-}
-
-impl Version {
-    /// What is there now, if anything is.
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
-        match fs::metadata(path) {
-            Ok(file) => Ok(Some(Self { inode: file.ino(), bytes: file.len(), modified: file.modified()? })),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether it may be a whole log, left alone for so long.
-    pub(crate) fn may_be_complete(&self, quiet: Duration) -> bool {
-        self.bytes >= MIN_BYTES && self.is_quiet(quiet)
-    }
-
-    /// Whether it was left alone for so long. A time of change that is still to come says nothing.
-    fn is_quiet(&self, quiet: Duration) -> bool {
-        self.modified.elapsed().map_or(true, |age| age >= quiet)
-    }
-}
-
-/// See the module's text.
+/// The first log, as long as it holds up the others.
 #[derive(Debug)]
 pub(crate) struct Held {
     path: PathBuf,
@@ -55,13 +21,13 @@ pub(crate) struct Held {
     tried: Option<(Version, String)>,
     /// How long it must be left alone before it is tried.
     quiet: Duration,
-    /// When it was last told.
-    told: Option<Instant>,
+    /// When it was last logged.
+    logged: Option<Instant>,
 }
 
 impl Held {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), since: Instant::now(), tried: None, quiet: QUIET, told: None }
+        Self { path: path.to_owned(), since: Instant::now(), tried: None, quiet: QUIET, logged: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -74,20 +40,20 @@ impl Held {
         !tried && version.may_be_complete(self.quiet)
     }
 
-    /// It was tried in this version for so long, and was not complete.
+    /// It was tried in this version for this long, and was not complete.
     pub(crate) fn tried(&mut self, version: Version, took: Duration, why: String) {
         self.tried = Some((version, why));
         self.quiet = QUIET.max(took);
     }
 
-    /// Logs that it holds up so many later ones, when that is certain and again from time to time; true if
-    /// it was told now.
-    pub(crate) fn tell(&mut self, later: usize, now: Instant) -> bool {
-        match self.told {
+    /// Logs that it holds up this many later ones, when that is certain and again from time to time; true if
+    /// it was logged now.
+    pub(crate) fn log(&mut self, later: usize, now: Instant) -> bool {
+        match self.logged {
             None => {
                 let why = match (&self.tried, Version::of(&self.path)) {
                     (Some((_, why)), _) => why.clone(),
-                    (None, Ok(Some(version))) => match version.bytes {
+                    (None, Ok(Some(version))) => match version.bytes() {
                         _ if !version.is_quiet(QUIET) => return false,
                         0 => "empty".to_owned(),
                         1 => "one byte".to_owned(),
@@ -98,26 +64,27 @@ impl Held {
                 };
                 messages::held(&self.path, &why);
             }
-            Some(told) if now >= told + REMINDER => {
+            Some(logged) if now >= logged + REMINDER => {
                 messages::still_held(&self.path, now - self.since, later);
             }
             Some(_) => return false,
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         true
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
+    use std::time::SystemTime;
 
     use anyhow::{Context, Result};
     use tempfile::TempDir;
 
     use super::*;
 
-    /// A file of so many bytes that was last written to so long ago.
+    /// A file of this size that was last written to this long ago.
     fn file(folder: &TempDir, bytes: usize, age: Duration) -> Result<PathBuf> {
         let path = folder.path().join("1.gz");
         fs::write(&path, vec![b'x'; bytes])?;
@@ -157,23 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_up_others_is_told_at_once_and_every_few_minutes() -> Result<()> {
+    fn what_holds_up_others_is_logged_at_once_and_every_few_minutes() -> Result<()> {
         let folder = TempDir::new()?;
         let path = file(&folder, 0, Duration::ZERO)?;
         let mut held = Held::new(&path);
         let now = Instant::now();
-        assert!(!held.tell(3, now), "just made");
+        assert!(!held.log(3, now), "just made");
         file(&folder, 0, QUIET)?;
-        assert!(held.tell(3, now));
-        assert!(!held.tell(3, now + REMINDER / 2));
-        assert!(held.tell(3, now + REMINDER));
-        assert!(!held.tell(3, now + REMINDER * 3 / 2));
-        assert!(held.tell(3, now + REMINDER * 2));
+        assert!(held.log(3, now));
+        assert!(!held.log(3, now + REMINDER / 2));
+        assert!(held.log(3, now + REMINDER));
+        assert!(!held.log(3, now + REMINDER * 3 / 2));
+        assert!(held.log(3, now + REMINDER * 2));
 
         file(&folder, 10, Duration::ZERO)?;
         let mut held = Held::new(&path);
         held.tried(version(&path)?, QUIET, "it ends early".to_owned());
-        assert!(held.tell(3, now), "a try has shown it");
+        assert!(held.log(3, now), "a try has shown it");
         Ok(())
     }
 }

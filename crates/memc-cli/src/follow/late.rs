@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::inputs::find::chronology;
 use crate::output::messages;
 
-/// See the module's text.
+/// What is known of the logs that are done, and of those that come after their time.
 #[derive(Debug, Default)]
 pub(crate) struct Late {
     /// Of the logs that are done, the last in their order, which need not be the one that was done last.
     latest: Option<PathBuf>,
-    /// Late ones that were told and are not done yet.
-    told: HashSet<PathBuf>,
+    /// Late ones that were logged and are not done yet.
+    logged: HashSet<PathBuf>,
 }
 
 impl Late {
@@ -23,13 +23,13 @@ impl Late {
         }
     }
 
-    /// Tells each that is late of these logs, which are in order and not done; each once.
-    pub(crate) fn tell(&mut self, logs: &[PathBuf]) {
+    /// Logs each that is late of these logs, which are in order and not done; each once.
+    pub(crate) fn log(&mut self, logs: &[PathBuf]) {
         let Some(latest) = &self.latest else { return };
         let late = &logs[..logs.partition_point(|log| chronology(log) < chronology(latest))];
-        for log in late.iter().filter(|log| !self.told.contains(*log)) {
+        for log in late.iter().filter(|log| !self.logged.contains(*log)) {
             messages::late(log, latest);
         }
-        self.told = late.iter().cloned().collect();
+        self.logged = late.iter().cloned().collect();
     }
 }

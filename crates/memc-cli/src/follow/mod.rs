@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use memc_core::StopHandle;
 
-use crate::follow::incomplete::{Held, QUIET, Version};
+use crate::follow::incomplete::{Held, QUIET};
 use crate::follow::late::Late;
 use crate::follow::watcher::{Bell, Watcher};
 use crate::inputs::find;
 use crate::inputs::lock;
 use crate::inputs::lock::FolderLocks;
+use crate::inputs::name::shown;
+use crate::inputs::version::Version;
 use crate::output::messages;
 use crate::output::replace;
 use crate::run::job::{Job, Outcome};
@@ -49,16 +51,16 @@ pub(crate) fn follow(
         while rung.try_recv().is_ok() {}
         let logs = lookout.logs()?;
         summary.owns_folders = true;
-        late.tell(&logs);
+        late.log(&logs);
         held = logs.first().map(|log| known_of(log, held));
         let complete = complete_logs(&logs, held.as_ref())?;
         if complete.is_empty() {
             if let Some(held) = &mut held {
-                held.tell(logs.len() - 1, Instant::now());
+                held.log(logs.len() - 1, Instant::now());
             }
             wait(stop, rung, held.as_ref());
         } else {
-            held = round(job, summary, &mut late, &logs, &complete, held)?;
+            held = round(job, summary, &lookout.locks, &mut late, &logs, &complete, held)?;
         }
     }
     Ok(())
@@ -103,7 +105,7 @@ fn known_of(log: &Path, held: Option<Held>) -> Held {
 fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>> {
     let mut complete = Vec::new();
     for log in logs {
-        let version = Version::of(log).with_context(|| format!("cannot look at '{}'", log.display()))?;
+        let version = Version::of(log).with_context(|| format!("cannot look at '{}'", shown(log)))?;
         let may_be_complete = |version: &Version| match first.filter(|first| first.path() == log) {
             Some(first) => first.may_be_complete(version),
             None => version.may_be_complete(QUIET),
@@ -118,6 +120,7 @@ fn complete_logs(logs: &[PathBuf], first: Option<&Held>) -> Result<Vec<Version>>
 fn round(
     job: &mut Job<'_>,
     summary: &mut Summary,
+    locks: &FolderLocks,
     late: &mut Late,
     logs: &[PathBuf],
     complete: &[Version],
@@ -125,20 +128,23 @@ fn round(
 ) -> Result<Option<Held>> {
     let started = Instant::now();
     summary.begin_round(logs[..complete.len()].to_vec());
-    let has_changed = |at: usize| Version::of(&logs[at]).ok().flatten() != Some(complete[at]);
-    let outcome = job.load(summary, has_changed)?;
+    let outcome = job.load(summary, locks, complete)?;
     let done = summary.done.len();
-    if let Some(last) = logs[..done].last() {
+    if let Some(last) = summary.files[..done].last() {
         late.done(last);
+    }
+    if done > 0 || !summary.quarantined.is_empty() {
         replace::write_round(job.args, summary);
     }
     // An end between two rounds is not that of the last one again.
     summary.begin_round(Vec::new());
-    let Outcome::Incomplete(why) = outcome else { return Ok(None) };
-    let mut incomplete = known_of(&logs[done], first);
+    let Outcome::Incomplete(log, why) = outcome else { return Ok(None) };
+    let mut incomplete = known_of(log.path(), first);
     // What took long is not done over and over while the log grows slowly.
     let took = started.elapsed() / u32::try_from(done + 1).unwrap_or(u32::MAX);
-    incomplete.tried(complete[done], took, why);
+    if let Some(version) = log.expected() {
+        incomplete.tried(version, took, why);
+    }
     Ok(Some(incomplete))
 }
 

@@ -1,11 +1,10 @@
-//! The input files: which match, in which order, and how one is marked as done.
+//! The input files: which match, and in which order they are loaded.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use glob::Pattern;
+
+use crate::inputs::walk::{expand, is_dotted, is_wild};
 
 /// What matches a pattern.
 #[derive(Debug, Default)]
@@ -19,9 +18,8 @@ pub(crate) struct Found {
 /// What matches `pattern`. Names with a leading dot are done and never match.
 pub(crate) fn find(pattern: &str) -> Result<Found> {
     let mut found = Found::default();
-    for path in glob::glob(pattern).with_context(|| format!("bad pattern '{pattern}'"))? {
-        let path = path.context("cannot look for files")?;
-        if is_hidden(&path, pattern) {
+    for path in expand(pattern)? {
+        if path.file_name().is_some_and(is_dotted) {
             continue;
         }
         // What cannot be looked at is a log that cannot be read: the run will stop there and say why.
@@ -54,69 +52,38 @@ pub(crate) struct Folders {
 
 /// The folders of `pattern` that are there now, and those above as far as it has wildcards or there is none.
 pub(crate) fn find_folders(pattern: &str) -> Result<Folders> {
-    let mut folders =
-        Folders { of_logs: matching_folders(folder(Path::new(pattern)), pattern)?, ..Folders::default() };
     let mut part = folder(Path::new(pattern));
+    let mut folders = Folders { of_logs: matching_folders(part)?, ..Folders::default() };
     let mut fixed = is_fixed(part) && !folders.of_logs.is_empty();
     while !fixed && part.parent().is_some() {
         part = folder(part);
-        let above = matching_folders(part, pattern)?;
+        let above = matching_folders(part)?;
         fixed = is_fixed(part) && !above.is_empty();
         folders.above.extend(above);
     }
     Ok(folders)
 }
 
-fn is_fixed(part: &Path) -> bool {
-    !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
-}
-
-/// The folders that match a part of `pattern`.
-fn matching_folders(part: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
-    let part = part.to_str().context("a pattern is text")?;
-    let mut folders = Vec::new();
-    for path in glob::glob(part).with_context(|| format!("bad pattern '{part}'"))? {
-        let path = path.context("cannot look for folders")?;
-        if path.is_dir() && !is_in_hidden(&path, pattern) {
-            folders.push(path);
-        }
+/// The folders that are there now in which a file of the right name is a log.
+pub(crate) fn folders_of_logs(pattern: &str) -> Result<Vec<PathBuf>> {
+    let part = folder(Path::new(pattern));
+    let mut folders = matching_folders(part)?;
+    // `**` also stands for no folder at all.
+    if part.ends_with("**") {
+        folders.extend(matching_folders(folder(part))?);
     }
     Ok(folders)
 }
 
-/// Whether the file has a leading dot, or a folder on the way to it has one that the pattern does not name.
-///
-/// The glob crate has an option for this, but with it a name that is not UTF-8 makes it panic.
-fn is_hidden(path: &Path, pattern: &str) -> bool {
-    path.file_name().is_some_and(is_dotted) || is_in_hidden(path, pattern)
+fn is_fixed(part: &Path) -> bool {
+    !part.iter().any(is_wild)
 }
 
-fn is_in_hidden(path: &Path, pattern: &str) -> bool {
-    let named = |folder: &OsStr| Path::new(pattern).iter().any(|part| part == folder);
-    path.iter().any(|folder| is_dotted(folder) && !named(folder))
-}
-
-fn is_dotted(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".") && name != "." && name != ".."
-}
-
-/// Whether it can be understood as a pattern at all, with what is wrong if not.
-pub(crate) fn check_pattern(pattern: &str) -> Result<String, glob::PatternError> {
-    Pattern::new(pattern).map(|_| pattern.to_owned())
-}
-
-/// Marks a file as done: puts a dot before its name, for good, so also after a power failure. Returns the
-/// older file that this has replaced, if there was one.
-pub(crate) fn mark_done(path: &Path) -> Result<Option<PathBuf>> {
-    let done = done_path(path).with_context(|| format!("'{}' has no file name", path.display()))?;
-    let replaces = done.try_exists().unwrap_or(false);
-    fs::rename(path, &done)
-        .with_context(|| format!("cannot rename '{}' to '{}'", path.display(), done.display()))?;
-    let folder = folder(path);
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("cannot sync the folder '{}' after a rename", folder.display()))?;
-    Ok(replaces.then_some(done))
+/// The folders that match a part of a pattern.
+fn matching_folders(part: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = expand(part.to_str().context("a pattern is text")?)?;
+    folders.retain(|path| path.is_dir());
+    Ok(folders)
 }
 
 /// The folder that a file is in.
@@ -124,15 +91,10 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The path with a dot before the file name.
-fn done_path(path: &Path) -> Option<PathBuf> {
-    let mut name = OsString::from(".");
-    name.push(path.file_name()?);
-    Some(path.with_file_name(name))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
@@ -227,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_utf_8_does_no_harm() -> Result<()> {
+    fn names_that_are_not_utf_8_are_in_order_too() -> Result<()> {
         let folder = TempDir::new()?;
-        touch(&folder, &["1.gz"])?;
+        touch(&folder, &["1.gz", "3.gz"])?;
         fs::write(folder.path().join(OsStr::from_bytes(b"2017\xff.gz")), "")?;
-        assert_eq!(found(&folder, "*.gz")?, ["1.gz"]);
+        assert_eq!(found(&folder, "*.gz")?, ["1.gz", "2017\u{fffd}.gz", "3.gz"]);
         Ok(())
     }
 
@@ -245,31 +207,6 @@ mod tests {
         assert_eq!(found(&folder, "*.gz")?, ["2.gz", "4.gz", "5.gz"]);
         let others = find(&format!("{}/*.gz", folder.path().display()))?.others;
         assert_eq!(others, [folder.path().join("1.gz"), folder.path().join("3.gz")]);
-        Ok(())
-    }
-
-    #[test]
-    fn a_done_file_has_a_dot_and_replaces_an_older_one() -> Result<()> {
-        let folder = TempDir::new()?;
-        touch(&folder, &["1.gz"])?;
-        let (new, done) = (folder.path().join("1.gz"), folder.path().join(".1.gz"));
-        fs::write(&done, "older")?;
-        assert_eq!(mark_done(&new)?, Some(done.clone()));
-        fs::rename(&done, &new)?;
-        assert_eq!(mark_done(&new)?, None);
-        assert_eq!(fs::read_to_string(folder.path().join(".1.gz"))?, "1.gz");
-        assert!(!folder.path().join("1.gz").exists());
-        Ok(())
-    }
-
-    #[test]
-    fn a_rename_that_fails_names_both_ends() -> Result<()> {
-        let folder = TempDir::new()?;
-        let path = folder.path().join("gone.gz");
-        let error = mark_done(&path).err().context("it is gone")?;
-        let expected =
-            format!("cannot rename '{}' to '{}/.gone.gz'", path.display(), folder.path().display());
-        assert_eq!(error.to_string(), expected);
         Ok(())
     }
 }

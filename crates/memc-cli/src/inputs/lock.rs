@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -11,13 +12,16 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::inputs::find::{self, Found};
+use crate::inputs::name::shown;
 
 /// Locks on folders. The system takes them back with the process, whatever its end, and nothing of them is
 /// on the disk.
 #[derive(Debug, Default)]
 pub(crate) struct FolderLocks {
     /// By device and inode: one folder may have several paths, and a second lock on it would not be given.
-    folders: HashMap<(u64, u64), File>,
+    folders: HashMap<(u64, u64), Arc<File>>,
+    /// Which of them a path led to when it was locked.
+    paths: HashMap<PathBuf, (u64, u64)>,
 }
 
 impl FolderLocks {
@@ -35,6 +39,12 @@ impl FolderLocks {
     pub(crate) fn drop_removed(&mut self) {
         // A folder that is still there has a link.
         self.folders.retain(|_, folder| folder.metadata().map_or(true, |metadata| metadata.nlink() > 0));
+        self.paths.retain(|_, identity| self.folders.contains_key(identity));
+    }
+
+    /// The folder that was locked under this path, if one was.
+    pub(crate) fn folder(&self, path: &Path) -> Option<Arc<File>> {
+        self.folders.get(self.paths.get(path)?).cloned()
     }
 
     /// Locks these folders as far as they are not locked yet; whether there was any such.
@@ -46,7 +56,7 @@ impl FolderLocks {
         for folder in folders {
             // Files of one folder mostly come one after the other.
             if last != Some(folder) {
-                self.take_one(folder).with_context(|| format!("cannot lock '{}'", folder.display()))?;
+                self.take_one(folder).with_context(|| format!("cannot lock '{}'", shown(folder)))?;
                 last = Some(folder);
             }
         }
@@ -57,13 +67,14 @@ impl FolderLocks {
         let folder = File::open(path)?;
         let metadata = folder.metadata()?;
         let identity = (metadata.dev(), metadata.ino());
+        self.paths.insert(path.to_owned(), identity);
         if self.folders.contains_key(&identity) {
             return Ok(());
         }
         if !try_lock(&folder, path) {
             bail!("another memc-load is loading it");
         }
-        self.folders.insert(identity, folder);
+        self.folders.insert(identity, Arc::new(folder));
         Ok(())
     }
 }
@@ -83,7 +94,7 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> bool {
         Err(Errno::WOULDBLOCK) => false,
         // Some network file systems have no locks on folders; their logs must be loaded all the same.
         Err(error) => {
-            log::warn!("{}: used without a lock: {error}", path.display());
+            log::warn!("{}: used without a lock: {error}", shown(path));
             true
         }
     }
@@ -92,7 +103,6 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     use tempfile::TempDir;
 

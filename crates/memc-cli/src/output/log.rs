@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use jiff::Zoned;
 use log::{Level, LevelFilter};
 
+use crate::inputs::name::shown;
 use crate::output::progress::AboveBar;
 
 /// Logs from `level` on to the end of `file`, or to standard error above the bar, in local time.
@@ -20,7 +21,7 @@ pub(crate) fn start(file: Option<&Path>, level: LevelFilter, bar: &ProgressBar) 
         Some(path) => {
             let file = File::options().append(true).create(true).open(path);
             Target::Pipe(Box::new(
-                file.with_context(|| format!("cannot open the log file '{}'", path.display()))?,
+                file.with_context(|| format!("cannot open the log file '{}'", shown(path)))?,
             ))
         }
     };

@@ -9,10 +9,19 @@ use memc_core::{Address, DryRecord, Error, InputReport};
 use prost::Message;
 
 use crate::args::Route;
+use crate::inputs::name::shown;
 use crate::run::summary::{Summary, is_acceptable};
 
 /// A list of files names so many at most; who follows a folder for months has done more of them.
 const MAX_NAMES: usize = 100;
+
+/// Logs that `--inflate-threads` was given, which an older version acted on.
+pub(crate) fn inflate_threads_ignored() {
+    log::warn!(
+        "--inflate-threads has no effect any more: one thread decompresses each file, because several on one gzip \
+         stream took up to 2.7 times the CPU time; to use more cores, load more files at once"
+    );
+}
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
@@ -52,7 +61,21 @@ pub(crate) fn file(file: &InputReport, max_error_rate: f64) {
 
 /// Logs that a file that is done has taken the place of an older one.
 pub(crate) fn replaced(older: &Path) {
-    log::warn!("{}: existed already and was replaced", older.display());
+    log::warn!("{}: existed already and was replaced", shown(older));
+}
+
+/// Logs that a log was not what was read when its turn came to be marked as done.
+pub(crate) fn changed(log: &Path) {
+    log::warn!("{}: has changed while it was loaded: it is loaded again", shown(log));
+}
+
+/// Logs that a broken log was moved to `path`, and that some of its records were stored before it was found to be.
+pub(crate) fn quarantined(log: &Path, path: &Path, reason: &str, stored: u64) {
+    log::error!(
+        "{}: {reason}: moved to '{}'; {stored} of its records are stored and stay, all later files overtake it",
+        shown(log),
+        shown(path)
+    );
 }
 
 /// Logs the first rejected lines of each reason, then how many there are.
@@ -86,9 +109,9 @@ fn lost(address: &str, summary: &Summary) {
     let names = match &names[..] {
         [] => return,
         [first, .., last] if files > MAX_NAMES => {
-            format!("{files} files, from {} to {}", first.display(), last.display())
+            format!("{files} files, from {} to {}", shown(first), shown(last))
         }
-        names => names.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+        names => names.iter().map(|path| shown(path).to_string()).collect::<Vec<_>>().join(", "),
     };
     log::error!(
         "{address}: lost its records of {names}: take the dot off these names and off all later ones, then run again"
@@ -167,6 +190,9 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
         summary.files.len(),
         pace(loaded, run.duration)
     );
+    if !summary.quarantined.is_empty() {
+        log::warn!("{} broken files are in quarantine", summary.quarantined.len());
+    }
     if stopped {
         let left = summary.files.len() - summary.done.len();
         log::warn!(
@@ -178,24 +204,24 @@ pub(crate) fn run(summary: &Summary, stopped: bool) {
 /// Logs what matches and can be no log.
 pub(crate) fn others<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) {
     for path in paths {
-        log::warn!("{}: not a regular file, so not a log: left alone", path.display());
+        log::warn!("{}: not a regular file, so not a log: left alone", shown(path));
     }
 }
 
 /// Logs that a log is not complete, and why that is thought.
 pub(crate) fn held(log: &Path, why: &str) {
-    log::info!("{}: not complete ({why}): it and all later files wait until it is", log.display());
+    log::info!("{}: not complete ({why}): it and all later files wait until it is", shown(log));
 }
 
 /// Logs that it still is not, after `time`, with so many `later` ones waiting.
 pub(crate) fn still_held(log: &Path, time: Duration, later: usize) {
     let time = humantime::format_duration(Duration::from_secs(time.as_secs()));
-    log::warn!("{}: not complete for {time}; {later} later files wait", log.display());
+    log::warn!("{}: not complete for {time}; {later} later files wait", shown(log));
 }
 
 /// Logs that a log can only be loaded out of order.
 pub(crate) fn late(log: &Path, last: &Path) {
-    let (log, last) = (log.display(), last.display());
+    let (log, last) = (shown(log), shown(last));
     log::warn!("{log}: came after {last} was done: where both have a key, the older record stays");
 }
 

@@ -57,9 +57,14 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Shows a load of these files.
-    pub(crate) fn start(bar: &ProgressBar, progress: ProgressHandle, files: &[PathBuf]) -> Result<Self> {
-        let mut shown = Self { bar: bar.clone(), files: files.len(), thread: None };
+    /// Shows a load of these files, which are the last ones of `total`.
+    pub(crate) fn start(
+        bar: &ProgressBar,
+        progress: ProgressHandle,
+        files: &[PathBuf],
+        total: usize,
+    ) -> Result<Self> {
+        let mut shown = Self { bar: bar.clone(), files: total, thread: None };
         if bar.is_hidden() {
             return Ok(shown);
         }

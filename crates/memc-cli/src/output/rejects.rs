@@ -1,4 +1,5 @@
 //! The file of rejected lines: `FILE<TAB>LINE<TAB>REASON<TAB>` and the line, unchanged, to its end.
+//! `cut -f4-` gives the lines back, ready to be repaired and loaded again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,19 +9,22 @@ use anyhow::{Context, Result, bail};
 use memc_core::RejectedLines;
 
 use crate::inputs::lock;
+use crate::inputs::name::shown;
 
-/// So many bytes are gathered before they are written.
+/// Bytes that are gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// See the module's text. `cut -f4-` gives the lines back, ready to be mended and loaded again.
+/// The file, open to be appended to.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
     file: File,
-    /// What is not written yet. Unlike a `BufWriter` it can be thrown away.
+    /// What is not written yet. Unlike that of a `BufWriter` it can be dropped.
     buffer: Vec<u8>,
-    /// The file's length when the last log was done; what follows is of a log that may be begun anew.
+    /// The file's length when the last log was done; what follows is of a log that may be loaded again.
     done_bytes: u64,
+    /// Its length when it was synced last.
+    synced_bytes: u64,
 }
 
 impl Rejects {
@@ -35,15 +39,15 @@ impl Rejects {
             if metadata.is_file() && !lock::try_lock(&file, path) {
                 bail!("another memc-load writes to it");
             }
-            Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), done_bytes: metadata.len() })
+            let bytes = metadata.len();
+            let path = path.to_owned();
+            Ok(Self { path, file, buffer: Vec::new(), done_bytes: bytes, synced_bytes: bytes })
         };
         open().with_context(|| failed(path))
     }
 
-    /// Adds lines of one log.
+    /// Adds lines of one log, whose name is [shown](crate::inputs::name::shown) and has no tab in it.
     pub(crate) fn add(&mut self, log: &str, lines: &RejectedLines) -> Result<()> {
-        // A tab in a path would move the columns.
-        let log = log.replace(['\t', '\n'], "?");
         for (line, reason, bytes) in lines.lines() {
             let place = format!("{log}\t{line}\t{reason}");
             self.add_one(&place, bytes).with_context(|| failed(&self.path))?;
@@ -58,17 +62,22 @@ impl Rejects {
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// A log is done: what was added is on disk after this, before the log is renamed.
-    pub(crate) fn log_done(&mut self) -> Result<()> {
+    /// Writes what was added to the disk, as is due before a log is marked as done.
+    pub(crate) fn sync(&mut self) -> Result<()> {
         let mut sync = || {
             self.flush()?;
             if self.file.metadata()?.is_file() {
                 self.file.sync_data()?;
             }
-            self.done_bytes = self.file.metadata()?.len();
+            self.synced_bytes = self.file.metadata()?.len();
             Ok::<_, io::Error>(())
         };
         sync().with_context(|| failed(&self.path))
+    }
+
+    /// A log is done: what was [synced](Self::sync) stays.
+    pub(crate) fn log_done(&mut self) {
+        self.done_bytes = self.synced_bytes;
     }
 
     /// A log will be loaded again from its start: takes back what was added of it.
@@ -101,7 +110,7 @@ impl Rejects {
 }
 
 fn failed(path: &Path) -> String {
-    format!("cannot write the rejected lines to '{}'", path.display())
+    format!("cannot write the rejected lines to '{}'", shown(path))
 }
 
 /// Opens the file of rejected lines if there is to be one.
@@ -124,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_begun_anew_leaves_no_line() -> Result<()> {
+    fn a_log_that_is_loaded_again_leaves_no_line() -> Result<()> {
         let folder = TempDir::new()?;
         let path = folder.path().join("rejects");
         fs::write(&path, "kept\n")?;
@@ -132,8 +141,13 @@ mod tests {
         add(&mut rejects)?;
         rejects.take_back()?;
         rejects.add_one("log\t1\tfields", b"bad")?;
-        rejects.log_done()?;
+        rejects.sync()?;
+        rejects.log_done();
         add(&mut rejects)?;
+        rejects.take_back()?;
+        // The last log was not what it had been when its turn came.
+        add(&mut rejects)?;
+        rejects.sync()?;
         rejects.take_back()?;
         drop(rejects);
         assert_eq!(fs::read_to_string(&path)?, "kept\nlog\t1\tfields\tbad\n");
@@ -162,7 +176,8 @@ mod tests {
         for rejects in [&mut one, &mut other] {
             add(rejects)?;
             rejects.take_back()?;
-            rejects.log_done()?;
+            rejects.sync()?;
+            rejects.log_done();
         }
         Ok(())
     }

@@ -1,19 +1,27 @@
 //! The files of `--report` and `--metrics`, which others may read at any time: replaced in one step.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use rustix::fs::{Access, access, fchown};
+use rustix::process::{Gid, Uid};
 use tempfile::NamedTempFile;
 
 use crate::args::Args;
 use crate::inputs::find;
+use crate::inputs::name::shown;
+use crate::inputs::permissions;
 use crate::output::metrics;
 use crate::output::report;
 use crate::run::summary::{End, Summary};
+
+/// The mode of a new file of metrics: the collector that reads it is another user, whatever the umask of a service
+/// says.
+const METRICS_MODE: u32 = 0o644;
 
 /// Checks before a long run that [`write()`] can be expected to work after it.
 pub(crate) fn check(args: &Args) -> Result<()> {
@@ -23,10 +31,10 @@ pub(crate) fn check(args: &Args) -> Result<()> {
 /// Writes what is asked for; if one fails, the other all the same.
 pub(crate) fn write(args: &Args, summary: &Summary, end: &End) -> Result<()> {
     each(args, |output, path| match output {
-        Output::Report => replace(path, report::json(args, summary, end).as_bytes()),
+        Output::Report => replace(path, report::json(args, summary, end).as_bytes(), None),
         // Figures of records that were not sent would be taken for those of records that were.
         Output::Metrics if args.dry => Ok(()),
-        Output::Metrics => replace(path, metrics::text(args, summary, end).as_bytes()),
+        Output::Metrics => replace(path, metrics::text(args, summary, end).as_bytes(), Some(METRICS_MODE)),
     })
 }
 
@@ -48,7 +56,7 @@ enum Output {
 fn each(args: &Args, todo: impl Fn(Output, &Path) -> io::Result<()>) -> Result<()> {
     let todo = |output, option, path: Option<&Path>| {
         let Some(path) = path else { return Ok(()) };
-        todo(output, path).with_context(|| format!("option {option}: cannot write '{}'", path.display()))
+        todo(output, path).with_context(|| format!("option {option}: cannot write '{}'", shown(path)))
     };
     let report = todo(Output::Report, "--report", args.report.as_deref());
     report.and(todo(Output::Metrics, "--metrics", args.metrics.as_deref()))
@@ -57,22 +65,37 @@ fn each(args: &Args, todo: impl Fn(Output, &Path) -> io::Result<()>) -> Result<(
 /// Checks that [`replace`] can be expected to work.
 fn can_replace(path: &Path) -> io::Result<()> {
     if !is_stream(path) {
-        return beside(&target(path)?).map(drop);
+        let path = target(path)?;
+        if path.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        permissions::may_replace(&path)?;
+        return beside(&path).map(drop);
     }
     // No more than a look: who reads a pipe would take its opening and closing for the end.
     match path.metadata()?.file_type().is_socket() {
         true => Err(io::Error::other("a socket cannot be opened")),
-        false => Ok(()),
+        false => Ok(access(path, Access::WRITE_OK)?),
     }
 }
 
-/// Replaces the file, or writes to what stands there if it is a pipe or a device.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Replaces the file, or writes to what stands there if it is a pipe or a device. A file keeps its mode; a new one
+/// gets `new_mode`, or the mode of any new file.
+fn replace(path: &Path, content: &[u8], new_mode: Option<u32>) -> io::Result<()> {
     if is_stream(path) {
         return File::options().append(true).open(path)?.write_all(content);
     }
     let path = target(path)?;
+    let older = path.metadata().ok();
     let mut file = beside(&path)?;
+    if let Some(older) = &older {
+        // Only root can give a file away, and who cannot, need not.
+        let _ = fchown(&file, Some(Uid::from_raw(older.uid())), Some(Gid::from_raw(older.gid())));
+    }
+    // Not with the umask, as at the making of a file.
+    if let Some(mode) = older.map(|older| older.mode() & 0o7777).or(new_mode) {
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    }
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
@@ -115,7 +138,7 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link)?;
         for content in ["one", "two"] {
             can_replace(&link)?;
-            replace(&link, content.as_bytes())?;
+            replace(&link, content.as_bytes(), None)?;
             assert_eq!(fs::read_to_string(&path)?, content);
         }
         assert!(link.is_symlink() && !path.is_symlink());
@@ -128,14 +151,38 @@ mod tests {
     }
 
     #[test]
+    fn a_file_keeps_its_mode_and_a_new_one_gets_the_one_asked_for() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mode = |path: &Path| path.metadata().map(|metadata| metadata.mode() & 0o777);
+        for (name, before, new_mode, expected) in [
+            ("kept", Some(0o604), Some(0o644), 0o604),
+            ("kept too", Some(0o600), None, 0o600),
+            // More than the usual umask leaves.
+            ("new", None, Some(0o666), 0o666),
+        ] {
+            let path = folder.path().join(name);
+            if let Some(before) = before {
+                fs::write(&path, "")?;
+                fs::set_permissions(&path, Permissions::from_mode(before))?;
+            }
+            replace(&path, b"content", new_mode)?;
+            assert_eq!(mode(&path)?, expected, "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn what_cannot_be_replaced_is_found_out_before() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("missing/file");
-        assert!(can_replace(&path).is_err() && replace(&path, b"").is_err());
-        assert!(replace(folder.path(), b"").is_err(), "a folder is no file");
+        assert!(can_replace(&path).is_err() && replace(&path, b"", None).is_err());
+        assert!(
+            can_replace(folder.path()).is_err() && replace(folder.path(), b"", None).is_err(),
+            "a folder"
+        );
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link)?;
-        assert!(can_replace(&link).is_err() && replace(&link, b"").is_err() && link.is_symlink());
+        assert!(can_replace(&link).is_err() && replace(&link, b"", None).is_err() && link.is_symlink());
         Ok(())
     }
 
@@ -143,7 +190,7 @@ mod tests {
     fn a_device_stays_one() -> io::Result<()> {
         let null = Path::new("/dev/null");
         can_replace(null)?;
-        replace(null, b"gone")?;
+        replace(null, b"gone", None)?;
         assert!(is_stream(null));
         Ok(())
     }
@@ -154,7 +201,7 @@ mod tests {
         let path = folder.path().join("file");
         for content in ["one", "two"] {
             can_replace(&path)?;
-            replace(&path, content.as_bytes())?;
+            replace(&path, content.as_bytes(), None)?;
             assert_eq!(fs::read_to_string(&path)?, content);
         }
         Ok(())
@@ -167,7 +214,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("socket");
         let _socket = UnixListener::bind(&path)?;
-        assert!(can_replace(&path).is_err() && replace(&path, b"").is_err());
+        assert!(can_replace(&path).is_err() && replace(&path, b"", None).is_err());
         Ok(())
     }
 
@@ -177,7 +224,7 @@ mod tests {
         let path = PathBuf::from(format!("/dev/fd/{}", file.as_raw_fd()));
         for content in ["one", "two"] {
             can_replace(&path)?;
-            replace(&path, content.as_bytes())?;
+            replace(&path, content.as_bytes(), None)?;
         }
         assert_eq!(fs::read_to_string(&path)?, "onetwo");
         Ok(())

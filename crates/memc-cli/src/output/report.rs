@@ -1,4 +1,4 @@
-//! The report of `--report`: what a run came to, as JSON. `docs/report.md` describes it for its readers.
+//! The report of `--report`: the outcome of a run as JSON. `docs/monitoring.md` describes it for its readers.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use memc_core::{Counts, InputReport, ServerReport};
 use serde::Serialize;
 
 use crate::args::{Args, Route, VERSION};
+use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::run::summary::{End, Summary, is_acceptable};
 
@@ -26,6 +27,7 @@ struct Report<'a> {
     pattern: &'a str,
     files_found: usize,
     files_done: usize,
+    files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
     counts: LineCounts,
@@ -86,6 +88,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         pattern: &args.pattern,
         files_found: summary.files.len(),
         files_done: summary.done.len(),
+        files_quarantined: summary.quarantined.iter().map(|path| shown(path).to_string()).collect(),
         records_per_second: messages::records_per_second(run.counts.loaded, run.duration),
         counts: LineCounts::new(&run.counts),
         bytes_in: run.bytes_in,
@@ -139,7 +142,7 @@ impl<'a> Server<'a> {
             evictions: server.evictions,
             memory_limit_bytes: (server.memory_limit_bytes > 0).then_some(server.memory_limit_bytes),
             gone_at_end: server.gone,
-            files_lost: lost.iter().map(|path| path.display().to_string()).collect(),
+            files_lost: lost.iter().map(|path| shown(path).to_string()).collect(),
         }
     }
 }

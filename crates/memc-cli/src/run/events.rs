@@ -1,10 +1,13 @@
-//! What is done about each thing that the loader tells while it works.
+//! What is done about each event of a load.
 
-use anyhow::Result;
-use memc_core::Event;
+use std::slice;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use memc_core::{Event, InputReport};
 
 use crate::args::Args;
-use crate::inputs::find;
+use crate::inputs::log_file::LogFile;
 use crate::output::messages;
 use crate::output::progress::Shown;
 use crate::output::rejects::Rejects;
@@ -14,36 +17,31 @@ use crate::run::summary::Summary;
 #[derive(Debug)]
 pub(crate) struct Events<'a> {
     pub(crate) args: &'a Args,
+    /// The logs that are not done, in their order.
+    pub(crate) logs: slice::Iter<'a, Arc<LogFile>>,
     pub(crate) summary: &'a mut Summary,
     pub(crate) rejects: &'a mut Option<Rejects>,
     pub(crate) shown: Shown,
-    /// The log of which was told before that it is in work.
-    pub(crate) again: Option<String>,
+    /// The log of which it was logged before that it is processed.
+    pub(crate) started: Option<String>,
+    /// Why the dot of the last log that is done may not stay.
+    pub(crate) unsynced: Option<anyhow::Error>,
 }
 
 impl Events<'_> {
     /// Handles one event; an error stops the load.
     pub(crate) fn handle(&mut self, event: Event) -> Result<()> {
+        if let Some(error) = self.unsynced.take() {
+            return Err(error);
+        }
         match event {
             Event::InputStarted(name) => {
-                if self.again.as_ref() != Some(&name) {
+                if self.started.as_ref() != Some(&name) {
                     log::info!("Processing {name}");
                 }
                 self.shown.file(&name, self.summary.done.len());
             }
-            Event::InputFinished(mut file) => {
-                self.rejects.as_mut().map_or(Ok(()), Rejects::log_done)?;
-                let replaced = match self.args.dry {
-                    true => None,
-                    false => find::mark_done(&self.summary.files[file.index])?,
-                };
-                // Not before it is true.
-                messages::file(&file, self.args.max_error_rate);
-                replaced.iter().for_each(|older| messages::replaced(older));
-                // They are in the log now; kept for all files they would only fill the memory.
-                file.rejected_lines = Vec::new();
-                self.summary.done.push(file);
-            }
+            Event::InputFinished(file) => self.finish(file)?,
             Event::LinesRejected { file, lines } => {
                 self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.add(&file, &lines))?;
             }
@@ -54,6 +52,28 @@ impl Events<'_> {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Marks a log as done, of which all is stored.
+    fn finish(&mut self, mut file: InputReport) -> Result<()> {
+        let log = self.logs.next().context("a log was finished that is none of this load")?;
+        // Before the dot, for they could not be written after it; and before the last look at the log, since a sync
+        // takes a while.
+        self.rejects.as_mut().map_or(Ok(()), Rejects::sync)?;
+        let done = if self.args.dry { None } else { Some(log.mark_done()?) };
+        self.rejects.iter_mut().for_each(Rejects::log_done);
+        // Not before it is true.
+        messages::file(&file, self.args.max_error_rate);
+        if let Some(done) = done {
+            done.replaced.iter().for_each(|older| messages::replaced(older));
+            // It has its dot, so it counts as done; the load stops with the next event.
+            self.unsynced = done.synced.err();
+        }
+        // They are in the log now; kept for all files they would only fill the memory.
+        file.rejected_lines = Vec::new();
+        file.index = self.summary.done.len();
+        self.summary.done.push(file);
         Ok(())
     }
 

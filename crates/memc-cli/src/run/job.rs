@@ -1,18 +1,26 @@
-//! The work of a run: has memc-core load the logs of one round, and gathers what comes of it.
+//! The work of a run: has memc-core load the logs of one round, and decides how it goes on where a load stops.
 
-use std::fmt;
-use std::io::ErrorKind;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Error, Event, Input, Loader, Options, StopHandle};
+use memc_core::{Address, Error, Loader, Options, StopHandle};
 
-use crate::args::Args;
+use crate::args::{Args, OnBroken};
+use crate::inputs::find;
+use crate::inputs::lock::FolderLocks;
+use crate::inputs::log_file::{Changed, LogFile};
+use crate::inputs::name::shown;
+use crate::inputs::permissions;
+use crate::inputs::quarantine::Quarantine;
+use crate::inputs::version::Version;
 use crate::output::messages;
-use crate::output::progress::Shown;
 use crate::output::rejects::{self, Rejects};
-use crate::run::events::Events;
+use crate::run::attempt::Attempt;
+use crate::run::fault::Fault;
 use crate::run::summary::Summary;
 
 /// What stays from one round to the next.
@@ -23,16 +31,29 @@ pub(crate) struct Job<'a> {
     servers: Vec<Address>,
     loader: Loader<AppsEncoder>,
     rejects: Option<Rejects>,
-    /// The log that was found to be incomplete: that it is in work has been told.
-    incomplete: Option<String>,
+    quarantine: Option<Quarantine>,
+    /// The log that was started and is not done: that it is processed has been logged.
+    started: Option<String>,
 }
 
 /// How a round has ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     AllDone,
-    /// The first log that is not done was not complete, for this reason. Only a follower has such.
-    Incomplete(String),
+    /// This log of a follower was not complete after all, for this reason.
+    Incomplete(Arc<LogFile>, String),
+}
+
+/// How a round goes on after a load has stopped at a log.
+enum Next {
+    /// Not at all.
+    Stop,
+    /// A follower waits for the log, which is not complete for this reason.
+    Wait(String),
+    /// With this log again, which has changed.
+    Again,
+    /// With the log after this one, which was set aside.
+    Skip,
 }
 
 impl<'a> Job<'a> {
@@ -41,17 +62,21 @@ impl<'a> Job<'a> {
             args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
         let mut options = Options::default();
         options.connections = args.connections;
-        if let Some(threads) = args.inflate_threads {
-            options.inflate_threads = threads.into();
-        }
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
         options.report_rejected = args.rejects.is_some();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads());
         pool.build_global().context("cannot start the threads")?;
         let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
+        let quarantine = match &args.on_broken {
+            // A dry run moves nothing.
+            OnBroken::Quarantine(folder) if !args.dry => {
+                Some(Quarantine::open(folder).context("option --on-broken")?)
+            }
+            _ => None,
+        };
         let rejects = rejects::open(args.rejects.as_deref())?;
-        Ok(Self { args, bar, servers, loader, rejects, incomplete: None })
+        Ok(Self { args, bar, servers, loader, rejects, quarantine, started: None })
     }
 
     /// The handle that stops the rounds.
@@ -59,74 +84,119 @@ impl<'a> Job<'a> {
         self.loader.stop_handle()
     }
 
-    /// Loads the files of the summary. A log of which `has_changed` says, by its place, that it is no longer
-    /// what it was is not complete, and not marked as done.
+    /// Loads the files of the summary, in the folders that are locked for it. `expected` are the versions of a
+    /// follower's files that seemed to be complete.
     pub(crate) fn load(
         &mut self,
         summary: &mut Summary,
-        has_changed: impl Fn(usize) -> bool + Sync,
+        locks: &FolderLocks,
+        expected: &[Version],
     ) -> Result<Outcome> {
-        let inputs: Vec<Input> = summary.files.iter().map(Input::path).collect();
-        let shown = Shown::start(self.bar, self.loader.progress_handle(), &summary.files)?;
-        let again = self.incomplete.take();
-        let mut events = Events { args: self.args, summary, rejects: &mut self.rejects, shown, again };
-        let on_event = |event: Event| {
-            if matches!(&event, Event::InputFinished(file) if has_changed(file.index)) {
-                return Err(Changed.into());
-            }
-            Ok(events.handle(event)?)
+        self.check(summary)?;
+        let log = |(at, path): (usize, &PathBuf)| {
+            Arc::new(LogFile::new(path, locks.folder(find::folder(path)), expected.get(at).copied()))
         };
-        let result = if self.args.dry {
-            self.loader.dry_run(inputs, |record| messages::dry_record(&record, &self.servers), on_event)
-        } else {
-            self.loader.load(inputs, on_event)
-        };
+        let logs = summary.files.iter().enumerate().map(log).collect();
+        let outcome = self.load_all(logs, summary);
+        log_end(summary, &outcome);
+        outcome
+    }
 
-        let (mut report, error) = match result {
-            Ok(report) => (report, None),
-            Err(stopped) => (*stopped.report, Some(stopped.error)),
-        };
-        events.end(error.is_some());
-        let incomplete = error.as_ref().filter(|_| self.args.follow).and_then(incomplete);
-        if incomplete.is_some() {
-            self.incomplete = summary.files.get(summary.done.len()).map(|log| log.display().to_string());
-            // Its lines are told when it is complete.
-            report.unfinished = None;
+    /// Finds out before anything is loaded whether what comes after it can be done.
+    fn check(&self, summary: &Summary) -> Result<()> {
+        if self.args.dry {
+            return Ok(());
         }
-        summary.end(report);
-        messages::servers(summary, error.is_some());
-        if let Some(why) = incomplete {
+        permissions::check(&summary.files)?;
+        self.quarantine.as_ref().map_or(Ok(()), |it| it.check(&summary.files)).context("option --on-broken")
+    }
+
+    /// Loads the logs, which are the files of the summary, with another load after each that can be recovered from.
+    fn load_all(&mut self, mut logs: VecDeque<Arc<LogFile>>, summary: &mut Summary) -> Result<Outcome> {
+        let mut changed = None;
+        while !logs.is_empty() {
+            let done = summary.done.len();
+            let error = self.attempt(logs.make_contiguous(), summary)?;
+            logs.drain(..summary.done.len() - done);
+            let Some(error) = error else { break };
+            let (Some(log), Some(fault)) = (logs.front(), Fault::of(&error)) else {
+                return Err(messages::stopped(error, &self.args.routes));
+            };
+            match self.recover(log, &fault, summary)? {
+                Next::Stop => return Err(fault.explain(log.path(), error)),
+                Next::Wait(why) => return Ok(Outcome::Incomplete(Arc::clone(log), why)),
+                Next::Again if changed.as_deref() == Some(log.path()) => {
+                    return Err(Fault::Changed.explain(log.path(), error));
+                }
+                Next::Again => {
+                    messages::changed(log.path());
+                    changed = Some(log.path().to_owned());
+                }
+                Next::Skip => drop(logs.pop_front()),
+            }
+        }
+        Ok(Outcome::AllDone)
+    }
+
+    /// Loads up to the first error, if there is one.
+    fn attempt(&mut self, logs: &[Arc<LogFile>], summary: &mut Summary) -> Result<Option<Error>> {
+        let attempt = Attempt {
+            args: self.args,
+            bar: self.bar,
+            servers: &self.servers,
+            loader: &self.loader,
+            rejects: &mut self.rejects,
+            started: self.started.take(),
+        };
+        let error = attempt.run(logs, summary)?;
+        if error.is_some() {
+            self.started = summary.files.get(summary.done.len()).map(|log| shown(log).to_string());
+        }
+        Ok(error)
+    }
+
+    /// Does what can be done about the fault of the first log that is not done.
+    fn recover(&self, log: &LogFile, fault: &Fault, summary: &mut Summary) -> Result<Next> {
+        let reason = match fault {
+            Fault::Changed => return Ok(self.after_change()),
+            Fault::Missing(why) | Fault::Incomplete(why) if self.args.follow => {
+                return Ok(Next::Wait(why.clone()));
+            }
+            Fault::Missing(_) => return Ok(Next::Stop),
+            Fault::Incomplete(why) => format!("not complete: {why}"),
+            Fault::Broken(why) => why.clone(),
+        };
+        let Some(quarantine) = &self.quarantine else { return Ok(Next::Stop) };
+        match quarantine.take(log, &reason) {
+            Ok(path) => {
+                let stored = summary.set_aside(path.clone());
+                messages::quarantined(log.path(), &path, &reason, stored);
+                Ok(Next::Skip)
+            }
+            Err(error) if error.is::<Changed>() => Ok(self.after_change()),
+            Err(error) => Err(error.context("option --on-broken")),
+        }
+    }
+
+    fn after_change(&self) -> Next {
+        if self.args.follow { Next::Wait(Changed.to_string()) } else { Next::Again }
+    }
+}
+
+/// Logs what a round has come to.
+fn log_end(summary: &mut Summary, outcome: &Result<Outcome>) {
+    let is_cancelled =
+        |error: &anyhow::Error| matches!(error.downcast_ref::<Error>(), Some(Error::Cancelled));
+    messages::servers(summary, !matches!(outcome, Ok(Outcome::AllDone)));
+    match outcome {
+        Ok(Outcome::AllDone) => messages::run(summary, false),
+        Ok(Outcome::Incomplete(..)) => {
+            // Its rejected lines are logged when it is complete.
+            summary.run.unfinished = None;
             if !summary.done.is_empty() {
                 messages::run(summary, false);
             }
-            return Ok(Outcome::Incomplete(why));
         }
-        let asked_to = matches!(error, Some(Error::Cancelled));
-        messages::run(summary, error.is_some() && !asked_to);
-        error.map_or(Ok(Outcome::AllDone), |error| Err(messages::stopped(error, &self.args.routes)))
+        Err(error) => messages::run(summary, !is_cancelled(error)),
     }
 }
-
-/// Why a log was not complete, if that was it: it is still being written, or was taken away meanwhile.
-fn incomplete(error: &Error) -> Option<String> {
-    match error {
-        Error::Read { source, .. } if source.kind() == ErrorKind::UnexpectedEof => {
-            Some("it ends early".to_owned())
-        }
-        Error::Read { source, .. } if source.kind() == ErrorKind::NotFound => Some(source.to_string()),
-        Error::Caller { source } if source.is::<Changed>() => Some(source.to_string()),
-        _ => None,
-    }
-}
-
-/// A log that was not what it had been when its turn came.
-#[derive(Debug)]
-struct Changed;
-
-impl fmt::Display for Changed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("it has changed while it was loaded")
-    }
-}
-
-impl std::error::Error for Changed {}

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -47,6 +47,12 @@ impl Watch {
     pub(crate) fn exit_code(&self) -> Option<u8> {
         self.first.get().copied().map(exit_code)
     }
+}
+
+/// Has a write over the limit on the size of files (`ulimit -f`) fail as on a full disk, instead of end the process.
+pub(crate) fn survive_file_size_limit() {
+    // Caught, the signal does nothing. That this fails is not to be expected, and no reason to load nothing.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// The log tells of the signal before it can tell of the end.

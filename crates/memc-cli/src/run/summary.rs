@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) files: Vec<PathBuf>,
     /// The first of them: those that are done.
     pub(crate) done: Vec<InputReport>,
+    /// Broken files that were set aside, where they are now; they are no longer among the files that matched.
+    pub(crate) quarantined: Vec<PathBuf>,
     /// What a follower had done before this round: all, or the first and the last ones.
     earlier: Vec<PathBuf>,
     /// How many there are between that first and those last ones.
@@ -52,6 +54,7 @@ impl Summary {
             owns_folders: false,
             files: Vec::new(),
             done: Vec::new(),
+            quarantined: Vec::new(),
             earlier: Vec::new(),
             unnamed: 0,
             lost: BTreeMap::new(),
@@ -99,18 +102,26 @@ impl Summary {
         (lost, done.take(lost.saturating_sub(self.unnamed)).map(PathBuf::as_path).collect())
     }
 
-    /// Takes in what the loader says at its end.
+    /// Adds what the loader reports at the end of a load.
     pub(crate) fn end(&mut self, run: RunReport) {
         for server in run.servers.iter().filter(|server| server.gone) {
             self.lose(&server.address);
         }
-        self.run = run;
+        self.run.merge(run);
+    }
+
+    /// The first file that is not done was set aside and is at `path` now; how many of its records are stored.
+    pub(crate) fn set_aside(&mut self, path: PathBuf) -> u64 {
+        self.files.remove(self.done.len());
+        self.quarantined.push(path);
+        self.run.unfinished.take().map_or(0, |file| file.counts.loaded)
     }
 
     /// The exit code of a run that has `failed` or not.
     pub(crate) fn exit_code(&self, failed: bool, max_error_rate: f64) -> u8 {
         let all_well = self.done.iter().all(|file| is_acceptable(&file.counts, max_error_rate))
             && self.lost.is_empty()
+            && self.quarantined.is_empty()
             && self.run.servers.iter().all(|server| server.evictions == 0);
         match self.signalled {
             Some(code) => code,

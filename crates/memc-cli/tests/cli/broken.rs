@@ -65,6 +65,80 @@ fn a_file_with_garbage_behind_its_last_member_stops_the_run_until_it_is_mended()
 }
 
 #[test]
+fn a_file_named_gz_that_is_no_gzip_stops_the_run_and_says_what_it_looks_like() -> Result<()> {
+    let text = Sample::new(6).text(100);
+    let damaged = [b"\x1e", &memc_testkit::gzip(&text)?[1..]].concat();
+    for (bytes, looks_like) in [
+        (&text[..], "not gzip but plain text"),
+        (&damaged, "not gzip, or gzip with a damaged first byte"),
+        (b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46", "not gzip but xz data"),
+        (b"\x28\xb5\x2f\xfd\x24\x05", "not gzip but zstd data"),
+        (b"PK\x03\x04\x14\0", "not gzip but a zip archive"),
+        (b"\x91\xe2\x03\xa7\xff", "not gzip but unknown data"),
+    ] {
+        for options in [&[][..], &["--follow"]] {
+            let work = Workdir::new()?;
+            work.write("1.tsv.gz", bytes)?;
+            work.gzip("2.tsv.gz", &text)?;
+            let run = work.load(options)?;
+            run.exits(1)?;
+            run.leaves(&["1.tsv.gz", "2.tsv.gz"])?;
+            run.fails_with(&[&format!("cannot read '{}': {looks_like}", work.name("1.tsv.gz"))])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_not_complete_stops_the_run_and_says_so() -> Result<()> {
+    let text = Sample::new(7).text(2000);
+    let packed = memc_testkit::gzip(&text)?;
+    let two = [&packed[..], &packed[..1]].concat();
+    let inside = "it ends inside a gzip member";
+    for (bytes, reason) in [
+        (&b""[..], "it is empty"),
+        (b"\x1f", "it is the first byte of gzip and no more"),
+        (&packed[..2], inside),
+        (&packed[..9], inside),
+        (&packed[..packed.len() / 2], inside),
+        (&packed[..packed.len() - 1], inside),
+        (&two, inside),
+    ] {
+        let work = Workdir::new()?;
+        work.gzip("1.tsv.gz", &text)?;
+        work.write("2.tsv.gz", bytes)?;
+        work.gzip("3.tsv.gz", &text)?;
+        let run = work.load(&[])?;
+        run.exits(1)?;
+        run.leaves(&[".1.tsv.gz", "2.tsv.gz", "3.tsv.gz"])?;
+        run.fails_with(&[&format!(
+            "cannot read '{}': not complete: {reason}; it and all later files keep their names",
+            work.name("2.tsv.gz")
+        )])?;
+        work.write("2.tsv.gz", &packed)?;
+        let run = work.load(&[])?;
+        run.exits(0)?;
+        run.leaves(&[".1.tsv.gz", ".2.tsv.gz", ".3.tsv.gz"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn junk_behind_the_last_member_is_not_taken_for_an_end_that_is_missing() -> Result<()> {
+    for junk in [&b"x"[..], b"\x1f\x8c", b"garbage", b"\0\0garbage that is longer than a header"] {
+        let work = Workdir::new()?;
+        let mut packed = memc_testkit::gzip(&Sample::new(8).text(10))?;
+        packed.extend(junk);
+        work.write("1.tsv.gz", packed)?;
+        let run = work.load(&[])?;
+        run.exits(1)?;
+        run.leaves(&["1.tsv.gz"])?;
+        run.fails_with(&["neither a gzip member nor zeros"])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_file_with_a_hole_stops_the_run() -> Result<()> {
     let work = Workdir::new()?;
     let mut sample = Sample::new(2);

@@ -163,18 +163,18 @@ fn later_files_are_loaded_when_an_incomplete_one_is_taken_away() -> Result<()> {
 fn a_file_that_changes_while_it_is_loaded_is_loaded_again() -> Result<()> {
     let work = Workdir::new()?;
     let mut server = Memcached::start(&[])?;
-    work.write("1.tsv.gz", "imei\ta\t1\t2\t3\n")?;
+    work.write("1.tsv", "imei\ta\t1\t2\t3\n")?;
     server.kill()?;
     let route = format!("imei={}", server.address());
-    let mut running = work.start(&["--follow", "--route", &route])?;
+    let mut running = work.start(&["--follow", "--pattern", &work.name("*.tsv"), "--route", &route])?;
     running.wait_for_log("Processing ")?;
-    append(&work.path("1.tsv.gz"), b"imei\tb\t1\t2\t3\n")?;
+    append(&work.path("1.tsv"), b"imei\tb\t1\t2\t3\n")?;
     server.restart()?;
-    wait_for_files(&work, &[".1.tsv.gz"])?;
+    wait_for_files(&work, &[".1.tsv"])?;
     let run = stop(&work, running)?;
     run.logs(&[format!(
         "I {}: not complete (it has changed while it was loaded): it and all later files wait until it is",
-        work.name("1.tsv.gz")
+        work.name("1.tsv")
     )])?;
     ensure!(server.stat("curr_items")? == 2, "both lines must be there");
     Ok(())

@@ -38,11 +38,11 @@ fn no_matching_file_is_a_warning() -> Result<()> {
 fn files_without_records_are_done() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", b"")?;
-    work.write("2.tsv.gz", b"")?;
+    work.write("2.tsv", b"")?;
     work.gzip("3.tsv.gz", b"\n \r\n\t\n\n")?;
-    let run = work.load(&[])?;
+    let run = work.load(&["--pattern", &work.name("*.tsv*")])?;
     run.exits(0)?;
-    run.leaves(&[".1.tsv.gz", ".2.tsv.gz", ".3.tsv.gz"])?;
+    run.leaves(&[".1.tsv.gz", ".2.tsv", ".3.tsv.gz"])?;
     let acceptable = run.log()?.iter().filter(|line| **line == ACCEPTABLE).count();
     run.ensure(acceptable == 3, "expected three acceptable files")?;
     work.holds_nothing()
@@ -59,28 +59,38 @@ fn a_file_with_only_bad_lines_is_done_with_a_high_error_rate() -> Result<()> {
     work.holds_nothing()
 }
 
-/// Loads one file with these bytes, which stand for this text.
-fn loads(bytes: &[u8], text: &[u8]) -> Result<()> {
+/// Loads one file of this name with these bytes, which stand for this text.
+fn loads_as(name: &str, bytes: &[u8], text: &[u8]) -> Result<()> {
     let work = Workdir::new()?;
-    work.write("1.tsv.gz", bytes)?;
-    let run = work.load(&["--max-error-rate", "0.5"])?;
+    work.write(name, bytes)?;
+    let run = work.load(&["--pattern", &work.name("*.tsv*"), "--max-error-rate", "0.5"])?;
     run.exits(0)?;
-    run.leaves(&[".1.tsv.gz"])?;
+    run.leaves(&[&format!(".{name}")])?;
     let expected = model(&[text]);
     let counts = format!("1 of 1 files done: {} records, ", expected.loaded);
     run.ensure(run.log()?.last().is_some_and(|line| line[2..].starts_with(&counts)), counts)?;
     work.holds(&expected)
 }
 
-#[test]
-fn plain_text_is_loaded() -> Result<()> {
-    let text = Sample::new(2).with(0.3, 0.05).text(2000);
-    loads(&text, &text)
+fn loads(bytes: &[u8], text: &[u8]) -> Result<()> {
+    loads_as("1.tsv.gz", bytes, text)
 }
 
 #[test]
-fn a_single_byte_is_plain_text() -> Result<()> {
-    loads(b"\n", b"")
+fn plain_text_is_loaded_under_names_without_gz() -> Result<()> {
+    let text = Sample::new(2).with(0.3, 0.05).text(2000);
+    loads_as("1.tsv", &text, &text)
+}
+
+#[test]
+fn a_single_byte_is_plain_text_under_names_without_gz() -> Result<()> {
+    loads_as("1.tsv", b"\n", b"")
+}
+
+#[test]
+fn gzip_is_loaded_under_any_name() -> Result<()> {
+    let text = Sample::new(9).text(500);
+    loads_as("1.tsv", &gzip(&text)?, &text)
 }
 
 #[test]

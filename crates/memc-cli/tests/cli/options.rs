@@ -83,14 +83,14 @@ fn help_has_groups_and_examples_and_goes_to_standard_output() -> Result<()> {
 }
 
 #[test]
-fn the_readme_shows_the_short_help() -> Result<()> {
+fn the_guide_shows_the_short_help() -> Result<()> {
     let work = Workdir::new()?;
     let run = work.run(&["-h"])?;
     run.exits_with_text()?;
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
     let help: String = run.stdout.lines().map(indented).collect();
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"))?;
-    run.ensure(readme.contains(&help), "expected it in README.md, indented")
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide.md"))?;
+    run.ensure(guide.contains(&help), "expected it in docs/guide.md, indented")
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `--report` and `--metrics`: what a run came to, for other programs, however it ended.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use anyhow::{Context, Result, bail, ensure};
 use memc_testkit::{Memcached, Sample};
@@ -315,4 +316,89 @@ fn a_report_may_go_to_standard_output() -> Result<()> {
     let report: Value = serde_json::from_str(&run.stdout)?;
     let Some(files) = report["files"].as_array() else { bail!("{report:#}") };
     run.ensure(files.len() == 1, "a report of one file")
+}
+
+#[test]
+fn a_folder_in_the_place_of_an_output_is_found_before_the_load() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    fs::create_dir(work.path("folder"))?;
+    let folder = work.name("folder");
+    for option in ["--report", "--metrics", "--rejects", "--log"] {
+        let run = work.load(&[option, &folder])?;
+        run.ensure(run.status().code() == Some(1), "expected exit code 1")?;
+        run.leaves(&["1.tsv.gz"])?;
+        run.ensure(
+            run.stderr.contains(&folder) && run.stderr.contains("s a directory"),
+            "expected the reason",
+        )?;
+    }
+    work.holds_nothing()
+}
+
+#[test]
+fn metrics_can_be_read_whatever_the_umask_and_a_file_keeps_its_mode() -> Result<()> {
+    let work = Workdir::new()?;
+    let outputs = outputs(&work);
+    let outputs = outputs.each_ref().map(String::as_str);
+    let modes = |report: u32, metrics: u32| {
+        for (name, expected) in [("report", report), ("metrics.prom", metrics)] {
+            let mode = work.path(name).metadata()?.permissions().mode() & 0o777;
+            ensure!(mode == expected, "{name} has {mode:o}, not {expected:o}");
+        }
+        Ok(())
+    };
+    work.load_after("umask 027; exec", &outputs)?.exits(0)?;
+    modes(0o640, 0o644)?;
+    fs::set_permissions(work.path("report"), Permissions::from_mode(0o604))?;
+    fs::set_permissions(work.path("metrics.prom"), Permissions::from_mode(0o640))?;
+    work.load_after("umask 027; exec", &outputs)?.exits(0)?;
+    modes(0o604, 0o640)
+}
+
+#[test]
+fn an_output_that_would_be_loaded_as_a_log_is_wrong_usage() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("in/1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    fs::create_dir(work.path("out"))?;
+    symlink("../in/new", work.path("out/link"))?;
+    symlink("in", work.path("folder"))?;
+    let pattern = work.name("in/*");
+    for option in ["--log", "--rejects", "--report", "--metrics"] {
+        for path in ["in/new", "out/../in/new", "out/link", "folder/new", "in/1.tsv.gz"] {
+            for mode in [&[][..], &["--follow"], &["--dry"]] {
+                let path = work.name(path);
+                let run = work.load(&[&["--pattern", &pattern, option, &path][..], mode].concat())?;
+                run.exits(2)?;
+                run.leaves(&["folder/1.tsv.gz", "in/1.tsv.gz", "out/link"])?;
+                let text = format!("the file of '{option} {path}' matches '--pattern {pattern}'");
+                run.ensure(run.stderr.contains(&text), text)?;
+            }
+        }
+    }
+    work.holds_nothing()
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_like_a_full_disk() -> Result<()> {
+    // In blocks of 512 bytes, or of 1,024 where the shell is bash. Standard error is such a file here.
+    let limited = "ulimit -f 1; exec";
+    for (option, code, text) in [
+        ("--rejects", 1, "cannot write the rejected lines to"),
+        ("--report", 3, "option --report: cannot write"),
+        ("--metrics", 3, "option --metrics: cannot write"),
+    ] {
+        let work = Workdir::new()?;
+        work.gzip("1.tsv.gz", "bad\n".repeat(100_000))?;
+        let run = work.load_after(limited, &[option, &work.name("file"), "--log", "/dev/null"])?;
+        run.ensure(run.status().code() == Some(code), format!("expected exit code {code}"))?;
+        run.ensure(run.stderr.contains(text) && run.stderr.contains("File too large"), text)?;
+    }
+    let work = Workdir::new()?;
+    for number in 1..40 {
+        work.gzip(&format!("{number}.tsv.gz"), "bad\n")?;
+    }
+    let run = work.load_after(limited, &["--log", &work.name("log")])?;
+    run.ensure(run.status().code().is_some(), "it was killed")?;
+    run.ensure(!work.path("39.tsv.gz").exists(), "a log that is full stops nothing")
 }

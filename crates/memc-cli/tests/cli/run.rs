@@ -47,9 +47,20 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the binary.
     pub(crate) fn start(arguments: &[String]) -> Result<Self> {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_memc-load")), arguments)
+    }
+
+    /// Starts the binary by way of a shell, in which `setup` comes first.
+    pub(crate) fn start_after(setup: &str, arguments: &[String]) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{setup} \"$@\""), "sh", env!("CARGO_BIN_EXE_memc-load")]);
+        Self::start_by(shell, arguments)
+    }
+
+    fn start_by(mut command: Command, arguments: &[String]) -> Result<Self> {
         // Files, not pipes: nobody has to read them for the program to go on.
         let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
+        let process = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(stdout.try_clone()?)

@@ -69,6 +69,30 @@ fn a_wrong_variable_is_wrong_usage() -> Result<()> {
 }
 
 #[test]
+fn the_option_for_inflating_threads_is_accepted_with_a_warning() -> Result<()> {
+    let variable = ("MEMC_LOAD_INFLATE_THREADS", "4");
+    let help = run(&[], &["--help"])?;
+    ensure!(!String::from_utf8(help.stdout)?.contains("inflate-threads"), "it is hidden");
+    for (variables, arguments, warnings) in [
+        (&[][..], &["--inflate-threads", "4"][..], 1),
+        (&[variable], &[], 1),
+        (&[variable], &["--inflate-threads", "2"], 1),
+        (&[], &[], 0),
+    ] {
+        let output = run(variables, arguments)?;
+        let log = String::from_utf8(output.stderr)?;
+        ensure!(output.status.success(), "{log}");
+        let warning =
+            "] W --inflate-threads has no effect any more: one thread decompresses each file, because";
+        let advice = "to use more cores, load more files at once";
+        let found = log.lines().filter(|line| line.contains(warning) && line.ends_with(advice)).count();
+        ensure!(found == warnings, "expected {warnings} warnings: {log}");
+        ensure!(!log.contains("inflate-threads="), "it is no option of the load: {log}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_password_in_a_variable_never_shows() -> Result<()> {
     for address in ["ann:sesame@h:7", "ann:sesame@h"] {
         let route = format!("imei={address}");

@@ -73,6 +73,11 @@ impl Workdir {
         Running::start(&self.arguments(options)?)
     }
 
+    /// Runs it with these options by way of a shell, in which `setup` comes first: `umask 077; exec`.
+    pub(crate) fn load_after(&self, setup: &str, options: &[&str]) -> Result<Run> {
+        self.finish(Running::start_after(setup, &self.arguments(options)?)?)
+    }
+
     /// Waits for the end of a run.
     pub(crate) fn finish(&self, running: Running) -> Result<Run> {
         running.finish(|| self.files())
@@ -102,7 +107,7 @@ impl Workdir {
             if path.is_dir() {
                 self.list(&path, files)?;
             } else {
-                files.push(path.strip_prefix(self.folder.path())?.display().to_string());
+                files.push(path.strip_prefix(self.folder.path())?.to_string_lossy().into_owned());
             }
         }
         Ok(())

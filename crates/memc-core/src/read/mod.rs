@@ -2,7 +2,7 @@
 
 pub(crate) mod backlog;
 pub(crate) mod chunk;
-pub(crate) mod inflate;
 pub(crate) mod input;
 pub(crate) mod lines;
+pub(crate) mod magic;
 pub(crate) mod reader;

@@ -43,7 +43,7 @@ impl<'a, I: Iterator<Item = Input>> Chunks<'a, I> {
         let input = self.inputs.next(self.ledger.inputs_confirmed())?;
         let name = input.name().to_owned();
         self.ledger.open_input(name.clone());
-        match input.open(self.options.inflate_threads) {
+        match input.open() {
             Ok(plain) => {
                 let cutter = Cutter::new(plain, self.options.chunk_bytes, self.options.max_line_bytes);
                 Some(Current { name, cutter })

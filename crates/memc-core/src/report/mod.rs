@@ -146,12 +146,18 @@ impl RunReport {
         self.bytes_in += file.bytes_in;
     }
 
-    /// Adds what a further way through the inputs came to.
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds the report of a later load of the same loader, whose unfinished input takes the place of this one's.
+    /// The default report is none: what is added to it is then the whole.
+    pub fn merge(&mut self, other: Self) {
         self.inputs += other.inputs;
         self.counts.merge(&other.counts);
         self.bytes_in += other.bytes_in;
+        self.duration += other.duration;
         self.unfinished = other.unfinished;
+        if self.servers.is_empty() {
+            self.servers = other.servers;
+            return;
+        }
         for (server, other) in self.servers.iter_mut().zip(&other.servers) {
             server.merge(other);
         }

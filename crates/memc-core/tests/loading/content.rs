@@ -45,16 +45,14 @@ fn assert_equivalent(threads: usize, chunk_bytes: usize, connections: u32) -> Re
 }
 
 #[test]
-fn a_large_member_that_many_threads_inflate_leaves_what_the_model_says() -> Result {
+fn a_large_member_leaves_what_the_model_says() -> Result {
     let servers = Servers::start(&["-m", "256"])?;
     let text = Sample::new(5).with(0.3, 0.05).text(24_000);
     let mut model = Model::new();
     model.load(&text);
-    let mut options = Options::default();
-    options.inflate_threads = 3;
     let packed = gzip(&text)?;
-    assert!(packed.len() > 3 << 20, "{} bytes are too few to be split", packed.len());
-    let report = servers.loader(options)?.load([input("large", packed)], ignore)?;
+    assert!(packed.len() > 3 << 20, "{} bytes are few", packed.len());
+    let report = servers.loader(Options::default())?.load([input("large", packed)], ignore)?;
     servers.assert_hold(&model)?;
     assert_counts(&report.counts, &model);
     Ok(())
