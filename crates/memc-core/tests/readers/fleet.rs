@@ -1,6 +1,7 @@
 //! Real servers, loaded as a `Group` says.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -11,10 +12,11 @@ use memc_core::{Address, Distribution, Group, GroupServer};
 use memc_testkit::Memcached;
 use tempfile::TempDir;
 
-use crate::Result;
-
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The result of a test.
+pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The keys, and what is stored under them.
 pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;

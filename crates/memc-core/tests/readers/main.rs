@@ -10,16 +10,13 @@
 mod fleet;
 mod reader;
 
-use std::error::Error;
 use std::sync::LazyLock;
 
 use memc_core::Distribution;
 use memc_testkit::{Model, Sample};
 
-use fleet::{Fleet, Layout, Records};
+use fleet::{Fleet, Layout, Records, Result};
 use reader::{Reader, hex};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// pylibmc with the libmemcached in its wheel, 1.0.16, and with Debian's, 1.1.4.
 const fn pylibmc(settings: &'static str) -> [Reader; 2] {

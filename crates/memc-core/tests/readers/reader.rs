@@ -10,7 +10,7 @@ use std::time::Duration;
 use memc_core::Group;
 use memc_testkit::Twemproxy;
 
-use crate::Result;
+use crate::fleet::Result;
 
 /// A client of memcached, and its settings.
 #[derive(Clone, Copy, Debug)]
