@@ -36,7 +36,7 @@ pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u
     // The sample of a longer file ends early. What has been read until then counts.
     let result = loader.dry_run(
         [sample],
-        |record| bytes[record.server] += (record.key.len() + record.value.len()) as u64 + ITEM_BYTES,
+        |record| bytes[record.group] += (record.key.len() + record.value.len()) as u64 + ITEM_BYTES,
         |_| Ok(()),
     );
     if length <= SAMPLE_BYTES {

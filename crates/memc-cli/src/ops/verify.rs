@@ -64,7 +64,7 @@ fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
     let report = loader.dry_run(
         files.iter().map(Input::path),
         |record| {
-            let server = u16::try_from(record.server).unwrap_or(u16::MAX);
+            let server = u16::try_from(record.group).unwrap_or(u16::MAX);
             let expected = Expected { server, value: hash(record.value) };
             if error.is_none()
                 && let Err(failed) = spill.add(record.key, expected)

@@ -26,7 +26,7 @@ pub(crate) fn inflate_threads_ignored() {
 
 /// Logs a record of a dry run, in the words of the old script.
 pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
-    match record_line(&servers[record.server], record.key, record.value) {
+    match record_line(&servers[record.group], record.key, record.value) {
         Ok(line) => log::debug!("{line}"),
         Err(line) => log::error!("{line}"),
     }

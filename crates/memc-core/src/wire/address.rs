@@ -46,13 +46,12 @@ pub(crate) struct Credentials {
     pub(crate) password: String,
 }
 
+/// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     /// The host as it is given to name resolution, without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-    },
+    Tcp { host: String, port: u16 },
+    /// The path of a socket.
     Unix(PathBuf),
 }
 
@@ -134,6 +133,11 @@ impl Address {
     #[must_use]
     pub fn user_and_password(&self) -> Option<(&str, &str)> {
         self.credentials.as_ref().map(|it| (it.user.as_str(), it.password.as_str()))
+    }
+
+    /// Where the server listens.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The user and password, if the server asks.
@@ -223,7 +227,7 @@ fn credentials(text: &str) -> Result<Credentials, &'static str> {
 }
 
 /// The text of an address that cannot be understood, fit for an error message.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
         None => text.to_owned(),
