@@ -275,7 +275,12 @@ impl<E: Encode> Loader<E> {
         let pool = self.prepare()?;
         self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
             let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &self.routes, &mut on_record);
-            attempt::run(settings, backlog, on_event, &self.routes.by_group(), [show])
+            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes.by_group(), [show]);
+            attempt.report.servers = self.empty_report().servers;
+            for (server, records) in attempt.report.servers.iter_mut().zip(attempt.lanes.iter().flatten()) {
+                server.records = *records;
+            }
+            attempt
         })
     }
 

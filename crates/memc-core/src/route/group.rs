@@ -1,6 +1,7 @@
 //! Several servers that share the keys of one type, as the readers of those servers share them out.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use crate::Address;
 use crate::route::buckets::Buckets;
@@ -114,6 +115,16 @@ impl Group {
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         self.distribution
+    }
+}
+
+/// Its servers as a list, with commas between them, and without passwords.
+impl fmt::Display for Group {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, server) in self.servers.iter().enumerate() {
+            write!(out, "{}{server}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }
 

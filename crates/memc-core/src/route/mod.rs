@@ -88,13 +88,16 @@ impl Routes {
     /// records of a key stay in order whatever their group is.
     /// `None` if there is no such group.
     pub(crate) fn lane(&self, group: usize, key: &[u8]) -> Option<usize> {
-        let Members { group, servers } = self.groups.get(group)?;
-        Some(servers[group.server(key)] * self.connections + connection(key, self.connections))
+        let (_, server) = self.server(group, key)?;
+        Some(server * self.connections + connection(key, self.connections))
     }
 
-    /// Which of the servers of a group holds a key; 0 if there is no such group.
-    pub(crate) fn server_of_group(&self, group: usize, key: &[u8]) -> usize {
-        self.groups.get(group).map_or(0, |members| members.group.server(key))
+    /// The server of a key whose encoder returned `group`: which one of the group it is, and which one of all.
+    /// `None` if there is no such group.
+    pub(crate) fn server(&self, group: usize, key: &[u8]) -> Option<(usize, usize)> {
+        let Members { group, servers } = self.groups.get(group)?;
+        let of_group = group.server(key);
+        Some((of_group, servers[of_group]))
     }
 
     /// As for a dry run, in which each group has a lane of its own.
@@ -187,10 +190,11 @@ mod tests {
         let mut met = [false; 8];
         for key in (0..200).map(|key| format!("idfa:{key}").into_bytes()) {
             for (at, group) in groups.iter().enumerate() {
-                let server = routes.server_of_group(at, &key);
+                let (server, of_all) = routes.server(at, &key).expect("a group");
                 assert_eq!(server, group.server(&key));
                 let lane = routes.lane(at, &key).expect("a group");
                 let (of_lane, connection_of_lane) = routes.of_lane(lane);
+                assert_eq!(of_lane, of_all);
                 assert_eq!(routes.servers()[of_lane], group.servers()[server].address);
                 assert_eq!(connection_of_lane, connection(&key, 2));
                 met[lane] = true;

@@ -177,7 +177,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         };
     }
     if rest.contains(',') {
-        return Err("it is a list, but several servers for one device type are not supported yet");
+        return Err("a host has no comma in it");
     }
     let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
     let port = port.parse().ok().filter(|&port| port != 0);
@@ -282,9 +282,8 @@ mod tests {
             ("memcache://h:1", "give host:port without a scheme such as http://"),
             ("memcache+tls://h:1", "give host:port without a scheme such as http://"),
             ("tls://h:1", "give host:port without a scheme such as http://"),
-            ("h:1,i:2", "it is a list, but several servers for one device type are not supported yet"),
-            ("h,i:2", "it is a list, but several servers for one device type are not supported yet"),
-            ("h:1,", "it is a list, but several servers for one device type are not supported yet"),
+            ("h:1,i:2", "a host has no comma in it"),
+            ("h:1,", "a host has no comma in it"),
         ] {
             let error = text.parse::<Address>().map_err(|error| error.to_string());
             let expected = format!(
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_scheme_or_a_list_is_none() {
+    fn what_only_looks_like_a_scheme_is_none() {
         for text in ["unix:///run/memcached,1.sock", "ann://secret,1@h:7"] {
             text.parse::<Address>().expect("a sound address");
         }

@@ -115,7 +115,7 @@ fn what_no_load_can_work_with_is_an_error_before_anything_is_read() -> Result {
 }
 
 #[test]
-fn a_server_index_out_of_range_is_an_error_and_no_reject() -> Result {
+fn a_group_index_out_of_range_is_an_error_and_no_reject() -> Result {
     #[derive(Clone)]
     struct Third;
     impl Encode for Third {
@@ -134,7 +134,7 @@ fn a_server_index_out_of_range_is_an_error_and_no_reject() -> Result {
         options.connections = connections;
         let loader = Loader::new(Third, vec![server.address().parse::<Address>()?; 2], options);
         let stopped = loader.load([input("text", "one\ntwo\n")], ignore).err().ok_or("it must stop")?;
-        let expected = "the encoder chose server 2 for a record, but there are only 2, counted from 0";
+        let expected = "the encoder chose group 2 for a record, but there are only 2, counted from 0";
         assert_eq!(stopped.to_string(), expected);
         assert_eq!(stopped.report.inputs, 0);
     }
