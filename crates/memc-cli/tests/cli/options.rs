@@ -56,7 +56,10 @@ fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
         (&["--route", "imei"], "give TYPE=ADDR"),
         (&["--route", "=localhost:7"], "the device type before '=' must be one word"),
         (&["--route", "imei=localhost"], "the port is missing"),
-        (&["--route", "gaid=localhost:7"], "two servers for the device type 'gaid'"),
+        (
+            &["--route", "gaid=localhost:7"],
+            "the device type 'gaid' has two routes: give one, with a list of servers",
+        ),
         (&["--route", "imei=localhost:7", "--route", "imei=localhost:8"], "the device type 'imei'"),
         (&["--idfa", "localhost:7", "--idfa", "localhost:8"], "--idfa"),
         (&["--pattern", "a**b"], "a**b"),
