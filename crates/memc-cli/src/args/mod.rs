@@ -150,7 +150,7 @@ pub(crate) struct Args {
 
     /// How readers choose among the servers of a list: ketama, crc32 and others
     ///
-    /// ketama: php-memcached's compatible mode, pylibmc's and libmemcached's ketama_weighted, spymemcached, twemproxy's
+    /// ketama: php-memcached's compatible mode, pylibmc's and libmemcached's `ketama_weighted`, spymemcached, twemproxy's
     /// ketama with md5. ketama-plain: pylibmc's and Django's ketama. one-at-a-time: php-memcached and pylibmc without
     /// settings. crc32: python-memcached from 1.60, twemproxy's modula with crc32. crc32-nonzero: python-memcached before
     /// 1.60. crc32-ieee: gomemcache. rendezvous: pymemcache. The guide has a table with their settings.

@@ -106,8 +106,8 @@ fn a_list_is_loaded_as_its_readers_hash_and_each_command_names_its_servers() -> 
     let verify = work.with_servers(&[&options[..], &["verify", &work.name(".1.tsv.gz")]].concat())?;
     let keys: usize = model.servers.values().map(HashMap::len).sum();
     verify.shows(0, &[format!("{keys} keys: {keys} same, 0 different, 0 missing")])?;
-    for at in 0..3 {
-        let count = of_servers[at].len();
+    for (at, keys) in of_servers.iter().enumerate() {
+        let count = keys.len();
         let line =
             format!("I {}: {count} keys: {count} same, 0 different, 0 missing{}", named(at), share(at));
         ensure!(verify.stderr.contains(&line), "{line} is not in {}", verify.stderr);
