@@ -8,6 +8,7 @@
 //! | where lines come from | [`Input::path`], [`Input::bytes`], [`Input::reopenable`], [`Input::reader`] |
 //! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
+//! | several servers for one type of record | [`Group`], [`Distribution`] |
 //! | threads, connections, patience, memory | [`Options`], [`Loader::with_pool`] |
 //! | whether the servers are there | [`Loader::check`] |
 //! | what is emitted meanwhile | [`Event`], [`ProgressHandle`] |
@@ -42,5 +43,9 @@ pub use report::event::{Event, EventResult};
 pub use report::progress::ProgressHandle;
 pub use report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
 pub use report::{Counts, InputReport, LoadError, RunReport, ServerCheck, ServerReport, ServerStatus};
+pub use route::choice::Choice;
+pub use route::distribution::{Distribution, DistributionError};
+pub use route::group::{Group, GroupError};
+pub use route::server::GroupServer;
 pub use stop::StopHandle;
 pub use wire::address::Address;

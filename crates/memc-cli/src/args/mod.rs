@@ -18,6 +18,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use log::LevelFilter;
+use memc_core::Distribution;
 
 use crate::args::routes::Route;
 pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
@@ -99,10 +100,10 @@ pub(crate) struct Args {
     )]
     pub(crate) on_broken: OnBroken,
 
-    /// Server for idfa records
+    /// Server for idfa records, or a list
     #[arg(
         long,
-        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
+        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path; or a list",
         long_help = help::LONG_HELP_ON_SERVERS,
         global = true,
         value_name = "ADDR",
@@ -146,6 +147,15 @@ pub(crate) struct Args {
     /// The variable `MEMC_LOAD_ROUTE` takes several, with spaces between.
     #[arg(long, global = true, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
+
+    /// How readers choose among the servers of a list: ketama, crc32 and others
+    ///
+    /// ketama: php-memcached's compatible mode, pylibmc's and libmemcached's `ketama_weighted`, spymemcached, twemproxy's
+    /// ketama with md5. ketama-plain: pylibmc's and Django's ketama. one-at-a-time: php-memcached and pylibmc without
+    /// settings. crc32: python-memcached from 1.60, twemproxy's modula with crc32. crc32-nonzero: python-memcached before
+    /// 1.60. crc32-ieee: gomemcache. rendezvous: pymemcache. The guide has a table with their settings.
+    #[arg(long, global = true, value_name = "NAME", default_value = "ketama", help_heading = "Servers")]
+    distribution: Distribution,
 
     /// The device types with their servers: the script's four, then the further ones.
     #[arg(skip)]
@@ -389,7 +399,10 @@ impl fmt::Display for Args {
             write!(out, " log-format=json")?;
         }
         for route in &self.routes {
-            write!(out, " {}={}", route.device_type, route.server)?;
+            write!(out, " {}={}", route.device_type, route.group)?;
+        }
+        if let Some(distribution) = routes::distribution(&self.routes) {
+            write!(out, " distribution={distribution}")?;
         }
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {

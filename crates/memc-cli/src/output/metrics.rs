@@ -81,6 +81,14 @@ fn of_servers(text: &mut Text, args: &Args, totals: &Totals) {
             (labels, totals.server(&server.address))
         })
         .collect();
+    let shares = servers::of(&args.routes).into_iter().flat_map(|server| {
+        let label = move |(device_type, share): (String, f64)| {
+            (labels(&[("device_type", &device_type), ("server", &server.address)]), share)
+        };
+        server.shares.into_iter().map(label).collect::<Vec<_>>()
+    });
+    let help = "The part of a device type's keys that belongs to the server, from 0 to 1, where the type has a list.";
+    text.family("server_key_share_ratio", GAUGE, help, shares);
     let mut family = |name, kind, help, value: &dyn Fn(&ServerTotals) -> Option<u64>| {
         let values = servers.iter().filter_map(|(labels, server)| Some((labels, value(server)?)));
         text.family(name, kind, help, values);

@@ -13,6 +13,7 @@ mod inputs;
 mod killed;
 mod kinds;
 mod limits;
+mod lists;
 mod loading;
 mod locks;
 mod logging;

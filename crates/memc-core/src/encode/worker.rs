@@ -113,13 +113,13 @@ impl<'a, E: Encode> Worker<'a, E> {
         }
         let record = &mut self.record;
         record.clear();
-        let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
+        let Some(group) = self.encoder.encode(line, record)? else { return Ok(()) };
         if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let Some(lane) = self.shared.routes.lane(server, &record.key) else {
-            let servers = self.shared.routes.places();
-            self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
+        let Some(lane) = self.shared.routes.lane(group, &record.key) else {
+            let groups = self.shared.routes.groups();
+            self.shared.ledger.abort(Error::GroupIndex { index: group, groups });
             return Ok(());
         };
         if record.value.len() > LARGE_BYTES {

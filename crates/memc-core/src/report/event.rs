@@ -16,12 +16,12 @@ pub type EventResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
-/// use memc_core::{Event, Input, Loader, Options};
+/// use memc_core::{Address, Event, Input, Loader, Options};
 ///
 /// let mut options = Options::default();
 /// options.report_rejected = true;
-/// let servers = vec!["127.0.0.1:33013".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, options);
+/// let server: Address = "127.0.0.1:33013".parse()?;
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], options);
 /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\nidfa\tbad line\n";
 /// loader.dry_run([Input::bytes("sample", log)], |_| (), |event| {
 ///     match event {

@@ -102,7 +102,7 @@ pub struct InputReport {
 pub struct ServerReport {
     /// Its address.
     pub address: String,
-    /// Records that it acknowledged.
+    /// Records that it acknowledged; in a dry run, that it would have been sent.
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Input, Loader, Options, RejectReason, RunReport, ServerReport};
+use memc_core::{Address, Error, Event, Input, Loader, Options, RejectReason, RunReport, ServerReport};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
 use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
@@ -142,7 +142,7 @@ fn loader(servers: &Servers, proxy: &Proxy, options: Options) -> Result<Loader<A
     let mut addresses: Vec<_> = servers.0.iter().map(Memcached::address).collect();
     addresses[BEHIND] = proxy.address();
     let addresses = addresses.iter().map(|address| address.parse());
-    let addresses = addresses.collect::<std::result::Result<_, _>>()?;
+    let addresses = addresses.collect::<std::result::Result<Vec<Address>, _>>()?;
     Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, options))
 }
 

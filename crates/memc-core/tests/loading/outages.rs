@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Input, Loader};
+use memc_core::{Address, Error, Event, Input, Loader};
 use memc_testkit::{Fault, Memcached, Model, Proxy, Sample};
 
 use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, middle, patient};
@@ -165,7 +165,7 @@ fn sets_of_a_pass_that_was_broken_off_do_not_arrive_late() -> Result {
     let slow = Proxy::start(&restarted.address(), [Fault::Pass, slow])?;
     let keeping = Fault::Keep(2000, Duration::from_millis(500));
     let keeping = Proxy::start(&busy.address(), [Fault::Pass, keeping])?;
-    let addresses = vec![slow.address().parse()?, keeping.address().parse()?];
+    let addresses = vec![slow.address().parse::<Address>()?, keeping.address().parse::<Address>()?];
     let mut options = patient();
     options.io_timeout = Duration::from_millis(1000);
     options.max_bytes_in_flight = 12_000;
@@ -356,7 +356,7 @@ fn what_no_memcached_says_is_quoted() -> Result {
         });
         let mut options = patient();
         options.retry_timeout = Duration::ZERO;
-        let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+        let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], options);
         let stopped =
             loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
         let Error::Server { source, .. } = &stopped.error else { return Err(stopped.into()) };

@@ -5,13 +5,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{LoadError, Loader};
+use memc_core::{Address, LoadError, Loader};
 use memc_testkit::{Memcached, Sample};
 
 use crate::{Result, examples, ignore, input, small_chunks};
 
 fn load(address: &str) -> Result<std::result::Result<u64, LoadError>> {
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], small_chunks(3000));
+    let loader =
+        Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], small_chunks(3000));
     let report = loader.load([input("file", Sample::new(1).text(2000))], ignore);
     Ok(report.map(|report| report.servers[0].records))
 }
