@@ -28,6 +28,9 @@ pub struct Options {
     pub io_timeout: Duration,
     /// How long to retry a server that does not acknowledge anything. Default: 30 s.
     pub retry_timeout: Duration,
+    /// When records expire that have no [`Record::ttl`](crate::Record::ttl) of their own, from the start of the load in
+    /// which they are stored; see there. Default: never.
+    pub ttl: Option<Duration>,
     /// Lines are handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
     pub chunk_bytes: usize,
@@ -53,6 +56,7 @@ impl Default for Options {
             connections: 1,
             io_timeout: Duration::from_secs(5),
             retry_timeout: Duration::from_secs(30),
+            ttl: None,
             chunk_bytes: 2 * 1024 * 1024,
             linger: Duration::from_millis(100),
             max_bytes_in_flight: 40 * 1024 * 1024,
@@ -69,6 +73,7 @@ impl Options {
             ("threads", self.threads == 0),
             ("connections", self.connections == 0),
             ("io_timeout", self.io_timeout.is_zero()),
+            ("ttl", self.ttl == Some(Duration::ZERO)),
             ("chunk_bytes", self.chunk_bytes == 0),
             ("max_bytes_in_flight", self.max_bytes_in_flight == 0),
             ("max_line_bytes", self.max_line_bytes == 0),
@@ -91,10 +96,11 @@ mod tests {
     #[test]
     fn an_option_of_0_is_named() {
         type Change = fn(&mut Options);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("threads", |it| it.threads = 0),
             ("connections", |it| it.connections = 0),
             ("io_timeout", |it| it.io_timeout = Duration::ZERO),
+            ("ttl", |it| it.ttl = Some(Duration::ZERO)),
             ("chunk_bytes", |it| it.chunk_bytes = 0),
             ("max_bytes_in_flight", |it| it.max_bytes_in_flight = 0),
             ("max_line_bytes", |it| it.max_line_bytes = 0),

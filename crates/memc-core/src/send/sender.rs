@@ -249,7 +249,7 @@ impl<'a> Sender<'a> {
         if !self.left.suspects.is_empty() {
             for (at, record) in batch.iter().enumerate() {
                 let is_refused = matches!(answers.get(at), Some(Answer::Refused(_)));
-                self.left.suspects.hold(record.key, (!is_refused).then_some(record.value));
+                self.left.suspects.hold(&record, is_refused);
             }
         }
         let records = batch.len() as u64 - tally.counts.rejected_total();

@@ -94,12 +94,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::attributes::Attributes;
 
     fn batch(line: u32, ends_input: bool) -> Batch {
         let mut batch = Batch::default();
         batch.ends_input = ends_input;
         if !ends_input {
-            batch.push(line, b"k", b"");
+            batch.push(line, b"k", b"", Attributes::default());
         }
         batch
     }

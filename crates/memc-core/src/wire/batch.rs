@@ -1,6 +1,7 @@
 //! The records of one chunk for one connection, as the bytes that go over the wire.
 
 use crate::buffers::{self, Reusable};
+use crate::wire::attributes::Attributes;
 use crate::wire::meta::{self, Answers};
 
 /// Quiet sets, closed by the no-op: the server answers only refusals and the end. Reused from chunk to chunk.
@@ -29,6 +30,15 @@ pub(crate) struct Stored<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) line: u32,
+    /// What stands between key and value.
+    between: &'a [u8],
+}
+
+impl Stored<'_> {
+    /// Its flags and its expiry.
+    pub(crate) fn attributes(&self) -> Attributes {
+        meta::attributes(self.between)
+    }
 }
 
 impl Reusable for Batch {
@@ -58,12 +68,12 @@ impl Batch {
     }
 
     /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
-    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8]) {
-        self.push_set(line, key, value, Answers::Refusals);
+    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8], attributes: Attributes) {
+        self.push_set(line, key, value, attributes, Answers::Refusals);
     }
 
-    fn push_set(&mut self, line: u32, key: &[u8], value: &[u8], answers: Answers) {
-        meta::push_set(&mut self.commands, key, value, answers);
+    fn push_set(&mut self, line: u32, key: &[u8], value: &[u8], attributes: Attributes, answers: Answers) {
+        meta::push_set(&mut self.commands, key, value, attributes, answers);
         self.records.push(Place {
             end: self.commands.len(),
             value_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
@@ -86,8 +96,8 @@ impl Batch {
     pub(crate) fn non_quiet(&self) -> Self {
         let mut batch = Self::default();
         batch.reserve(self.commands.len());
-        for Stored { line, key, value } in self.iter() {
-            batch.push_set(line, key, value, Answers::All);
+        for record in self.iter() {
+            batch.push_set(record.line, record.key, record.value, record.attributes(), Answers::All);
         }
         batch.close();
         batch
@@ -105,12 +115,15 @@ impl Batch {
         let mut start = 0;
         self.records.iter().map(move |place| {
             let key = start + meta::BEFORE_KEY;
+            let key_end = key + usize::from(place.key_bytes);
             let value_end = place.end - meta::AFTER_VALUE;
+            let value = value_end - place.value_bytes as usize;
             start = place.end;
             Stored {
-                key: &self.commands[key..key + usize::from(place.key_bytes)],
-                value: &self.commands[value_end - place.value_bytes as usize..value_end],
+                key: &self.commands[key..key_end],
+                value: &self.commands[value..value_end],
                 line: place.line,
+                between: &self.commands[key_end..value],
             }
         })
     }
@@ -122,9 +135,10 @@ mod tests {
 
     fn sample() -> Batch {
         let mut batch = Batch::default();
-        batch.push(0, b"idfa:a", b"one");
-        batch.push(7, b"gaid:b", b"");
-        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n");
+        let none = Attributes::default();
+        batch.push(0, b"idfa:a", b"one", none);
+        batch.push(7, b"gaid:b", b"", none);
+        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n", none);
         batch.close();
         batch
     }
@@ -151,6 +165,21 @@ mod tests {
             [(0, b"idfa:a", b"one"), (7, b"gaid:b", b""), (9, b"x", b"in\r\nside ms x 1 q\r\n")];
         assert_eq!(records(&sample()), expected);
         assert_eq!(records(&sample().non_quiet()), expected);
+    }
+
+    #[test]
+    fn flags_and_expiry_are_written_and_found_again() {
+        let mut batch = Batch::default();
+        let all = [(0, 0), (7, 0), (0, 1_700_000_000), (u32::MAX, 9)];
+        let all = all.map(|(flags, expiry)| Attributes { flags, expiry });
+        all.iter().for_each(|attributes| batch.push(0, b"F9", b"T1", *attributes));
+        assert_eq!(
+            batch.as_bytes().escape_ascii().to_string().replace("\\r\\n", "|"),
+            "ms F9 2 q|T1|ms F9 2 F7 q|T1|ms F9 2 T1700000000 q|T1|ms F9 2 F4294967295 T9 q|T1|"
+        );
+        for batch in [&batch, &batch.non_quiet()] {
+            assert!(batch.iter().map(|record| record.attributes()).eq(all));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod answers;
+pub(crate) mod attributes;
 pub(crate) mod batch;
 pub(crate) mod connection;
 pub(crate) mod ending;
