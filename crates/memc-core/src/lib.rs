@@ -8,6 +8,8 @@
 //! | where lines come from | [`Input::path`], [`Input::bytes`], [`Input::reopenable`], [`Input::reader`] |
 //! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
+//! | proxies and older servers | [`Options::protocol`], [`Event::NoStatistics`] |
+//! | flags and expiry | [`Record::flags`], [`Record::ttl`], [`Options::ttl`] |
 //! | threads, connections, patience, memory | [`Options`], [`Loader::with_pool`] |
 //! | whether the servers are there | [`Loader::check`] |
 //! | what is emitted meanwhile | [`Event`], [`ProgressHandle`] |
@@ -44,3 +46,4 @@ pub use report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine
 pub use report::{Counts, InputReport, LoadError, RunReport, ServerCheck, ServerReport, ServerStatus};
 pub use stop::StopHandle;
 pub use wire::address::Address;
+pub use wire::protocol::Protocol;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, Protocol};
 
 /// How a load is done. The defaults are right for most.
 ///
@@ -24,6 +24,15 @@ pub struct Options {
     /// Connections to each server. A key always takes the same one. Default: 1, which keeps one thread of a
     /// memcached busy.
     pub connections: u32,
+    /// The protocol to speak. Default: `None`, the one that each server turns out to speak when it is first connected to
+    /// in a load. One that says it is memcached 1.6 or newer and answers a meta command is spoken to in
+    /// [`Protocol::Meta`], any other one in [`Protocol::Classic`]: a proxy, an older memcached. What is found out holds
+    /// for the load, or until the server is found to be another process.
+    ///
+    /// In the classic protocol at most 128 KiB are in flight on a connection, since a proxy holds that in its memory. A
+    /// failure that such a proxy reports of a server behind it (`SERVER_ERROR` with other words than memcached's for a
+    /// record that is too large or finds no memory) is retried as a broken connection is.
+    pub protocol: Option<Protocol>,
     /// How long to wait for a connection, and for a connected server to take or send anything. Default: 5 s.
     pub io_timeout: Duration,
     /// How long to retry a server that does not acknowledge anything. Default: 30 s.
@@ -54,6 +63,7 @@ impl Default for Options {
         Self {
             threads: cores().saturating_sub(1).max(1),
             connections: 1,
+            protocol: None,
             io_timeout: Duration::from_secs(5),
             retry_timeout: Duration::from_secs(30),
             ttl: None,

@@ -50,7 +50,7 @@ fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
         (&["--retry-for", "soon"], "--retry-for"),
         (&["--ttl", "0s"], "it must be longer than nothing"),
         (&["--ttl", "40years"], "it ends after January 2038"),
-        (&["--ttl=-1h"], "invalid value '-1h' for '--ttl),
+        (&["--ttl=-1h"], "invalid value '-1h' for '--ttl"),
         (&["--ttl", "1h", "check"], "'--ttl' cannot be used with the command 'check'"),
         (&["--max-error-rate", "-1"], "it must be a number from 0"),
         (&["--max-error-rate", "nan"], "--max-error-rate"),

@@ -231,7 +231,7 @@ impl<E: Encode> Loader<E> {
     pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
         self.check_options()?;
         thread::scope(|scope| {
-            let check = |address| move || server::check(address, self.options.io_timeout);
+            let check = |address| move || server::check(address, &self.options);
             let checks: Result<Vec<_>, _> = self
                 .routes
                 .servers()

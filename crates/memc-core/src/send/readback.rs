@@ -132,7 +132,7 @@ impl Suspects {
     /// Reads all of them back and sets again what is not as it must be; whether all was. Nothing may be in flight.
     pub(crate) fn read_back(&mut self, connection: &mut Connection) -> io::Result<bool> {
         let started = Instant::now();
-        let mut stale = Batch::default();
+        let mut stale = Batch::new(connection.manner().protocol);
         let mut missing: Vec<Box<[u8]>> = Vec::new();
         let mut group: Vec<(&[u8], &[u8])> = Vec::new();
         let mut records =

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use memc_core::{Address, Encode, Loader, Record, RejectReason};
+use memc_core::{Address, Encode, Loader, Protocol, Record, RejectReason};
 use memc_testkit::{Close, Holding, Memcached, Relay};
 
 use crate::{Result, ignore, input, small_chunks};
@@ -32,8 +32,9 @@ impl Encode for Words {
     }
 }
 
-fn loader(address: &str, ttl: Option<Duration>) -> Result<Loader<Words>> {
+fn loader(address: &str, protocol: Protocol, ttl: Option<Duration>) -> Result<Loader<Words>> {
     let mut options = small_chunks(1000);
+    options.protocol = Some(protocol);
     options.io_timeout = Duration::from_millis(500);
     options.retry_timeout = Duration::from_secs(30);
     options.ttl = ttl;
@@ -72,8 +73,15 @@ fn assert_kept(server: &Memcached, key: &str, flags: u32, ttl: Option<Duration>)
 fn records_expire_from_the_start_of_the_load() -> Result {
     let server = Memcached::start(&[])?;
     let text = format!("all 0 - x\nown 7 {} x\nlong 4294967295 {} x\npast 0 0 x", 100, 40 * DAY.as_secs());
-    for ttl in [29 * DAY, 31 * DAY, 3600 * Duration::from_secs(1)] {
-        let report = loader(&server.address(), Some(ttl))?.load([input("file", text.clone())], ignore)?;
+    for (protocol, ttl) in [
+        (Protocol::Meta, 29 * DAY),
+        (Protocol::Meta, 31 * DAY),
+        (Protocol::Meta, DAY / 24),
+        (Protocol::Classic, 29 * DAY),
+        (Protocol::Classic, 31 * DAY),
+    ] {
+        let loader = loader(&server.address(), protocol, Some(ttl))?;
+        let report = loader.load([input("file", text.clone())], ignore)?;
         assert_eq!(report.counts.loaded, 4);
         assert_kept(&server, "all", 0, Some(ttl))?;
         assert_kept(&server, "own", 7, Some(Duration::from_secs(100)))?;
@@ -84,18 +92,21 @@ fn records_expire_from_the_start_of_the_load() -> Result {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    loader(&server.address(), None)?.load([input("file", text)], ignore)?;
-    assert_kept(&server, "all", 0, None)?;
-    assert_kept(&server, "own", 7, Some(Duration::from_secs(100)))?;
     let to_2038 = Duration::from_secs(u64::from(i32::MAX.unsigned_abs()))
         .saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH)?);
-    loader(&server.address(), Some(100 * 365 * DAY))?.load([input("file", "all 0 - x")], ignore)?;
-    assert_kept(&server, "all", 0, Some(to_2038))
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        loader(&server.address(), protocol, None)?.load([input("file", text.clone())], ignore)?;
+        assert_kept(&server, "all", 0, None)?;
+        assert_kept(&server, "own", 7, Some(Duration::from_secs(100)))?;
+        let too_long = loader(&server.address(), protocol, Some(100 * 365 * DAY))?;
+        too_long.load([input("file", "all 0 - x")], ignore)?;
+        assert_kept(&server, "all", 0, Some(to_2038))?;
+    }
+    Ok(())
 }
 
 /// Sets that arrive late are set again, with the flags and the expiry that belong to the value.
-#[test]
-fn what_is_set_again_keeps_flags_and_expiry() -> Result {
+fn is_set_again_as_it_was(protocol: Protocol) -> Result {
     let server = Memcached::start(&[])?;
     let relay = Relay::start(&server.address(), |at| Holding {
         bytes_per_second: if at == 0 { 30_000 } else { 50_000_000 },
@@ -106,8 +117,8 @@ fn what_is_set_again_keeps_flags_and_expiry() -> Result {
         leaves_server: Close::Fin,
     })?;
     let line = |at: usize| format!("key{} {} {} value-{at:030}\n", at % 50, at, 5000 + at);
-    let report = loader(&relay.address(), None)?
-        .load([input("file", (0..1000).map(line).collect::<String>())], ignore)?;
+    let text: String = (0..1000).map(line).collect();
+    let report = loader(&relay.address(), protocol, None)?.load([input("file", text)], ignore)?;
     assert!(report.servers[0].records_set_again > 0, "{:?}", report.servers[0]);
     assert!(relay.wait_until_delivered(Duration::from_secs(20)));
     for at in 950..1000 {
@@ -115,4 +126,14 @@ fn what_is_set_again_keeps_flags_and_expiry() -> Result {
         assert_kept(&server, &format!("key{}", at % 50), u32::try_from(at)?, Some(ttl))?;
     }
     Ok(())
+}
+
+#[test]
+fn what_is_set_again_keeps_flags_and_expiry() -> Result {
+    is_set_again_as_it_was(Protocol::Meta)
+}
+
+#[test]
+fn what_is_set_again_in_the_classic_protocol_keeps_flags_and_expiry() -> Result {
+    is_set_again_as_it_was(Protocol::Classic)
 }
