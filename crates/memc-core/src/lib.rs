@@ -9,6 +9,8 @@
 //! | lines of your own | [`Encode`]; that of the apps log is [`apps::AppsEncoder`] |
 //! | servers, passwords, TLS | [`Address`] |
 //! | several servers for one type of record | [`Group`], [`Distribution`] |
+//! | proxies and older servers | [`Options::protocol`], [`Event::NoStatistics`] |
+//! | flags and expiry | [`Record::flags`], [`Record::ttl`], [`Options::ttl`] |
 //! | threads, connections, patience, memory | [`Options`], [`Loader::with_pool`] |
 //! | whether the servers are there | [`Loader::check`] |
 //! | what is emitted meanwhile | [`Event`], [`ProgressHandle`] |
@@ -49,3 +51,4 @@ pub use route::group::{Group, GroupError};
 pub use route::server::GroupServer;
 pub use stop::StopHandle;
 pub use wire::address::Address;
+pub use wire::protocol::Protocol;

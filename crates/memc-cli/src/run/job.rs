@@ -64,6 +64,7 @@ impl<'a> Job<'a> {
         options.connections = args.connections;
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
+        options.ttl = args.ttl;
         options.report_rejected = args.rejects.is_some();
         options.threads = args.threads();
         let loader = Loader::new(AppsEncoder::new(device_types), groups, options);

@@ -6,10 +6,11 @@ mod dry_run;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::encode::expiry::Expiry;
 use crate::load::attempt::{Attempt, Settings};
 pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
@@ -230,7 +231,7 @@ impl<E: Encode> Loader<E> {
     pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
         self.check_options()?;
         thread::scope(|scope| {
-            let check = |address| move || server::check(address, self.options.io_timeout);
+            let check = |address| move || server::check(address, &self.options);
             let checks: Result<Vec<_>, _> = self
                 .routes
                 .servers()
@@ -326,6 +327,7 @@ impl<E: Encode> Loader<E> {
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
     ) -> Result<RunReport, LoadError> {
         let started = Instant::now();
+        let expiry = Expiry::new(SystemTime::now(), self.options.ttl);
         let mut backlog = Backlog::new(inputs.into_iter());
         let mut report = self.empty_report();
         let (mut restarts, mut last_end) = (0, started);
@@ -337,6 +339,7 @@ impl<E: Encode> Loader<E> {
                 pool,
                 stop: &self.stop,
                 progress: &self.progress,
+                expiry,
                 first_input: (report.inputs, last_end),
             };
             let ended = attempt(&settings, &mut backlog, &mut on_event);
