@@ -33,4 +33,5 @@ mod signals;
 mod terminal;
 mod variables;
 mod verify;
+mod watch;
 mod workdir;
