@@ -1,5 +1,6 @@
 //! What the tests, benches and scripts of this workspace share. Not published.
 //!
+//! - [`Browser`]: a headless Chromium, and what it shows.
 //! - [`Floor`]: the least that loading a file can cost on this machine.
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
@@ -8,6 +9,7 @@
 //! - [`Relay`]: a proxy that holds what it has read, and delivers it at its pace, even when its client is gone.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 
+mod browser;
 mod floor;
 mod memcached;
 mod model;
@@ -15,6 +17,7 @@ mod proxy;
 mod relay;
 mod sample;
 
+pub use browser::Browser;
 pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;

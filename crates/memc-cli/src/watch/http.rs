@@ -40,7 +40,8 @@ const CONNECTION: Duration = Duration::from_secs(10);
 /// A request line with its headers has at most this many bytes.
 const REQUEST_BYTES: usize = 8 * 1024;
 
-/// The pause after each connection, so that a flood of them does not take the processor.
+/// The pause after so many connections, so that a flood of them does not take the processor.
+const BURST: usize = 8;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The pause where none can be accepted: other parts of the process have all file descriptors.
@@ -124,7 +125,7 @@ impl Server {
         let served = Arc::new(Served { watched, is_loopback: self.is_loopback, status, text, open_metrics });
         self.runtime.block_on(async {
             let mut open: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(CONNECTIONS);
-            loop {
+            for number in 1_usize.. {
                 let served = Arc::clone(&served);
                 let accepted = match &self.socket {
                     Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| spawn(stream, served)),
@@ -141,7 +142,9 @@ impl Server {
                     oldest.abort();
                 }
                 open.push_back(connection);
-                sleep(PAUSE).await;
+                if number % BURST == 0 {
+                    sleep(PAUSE).await;
+                }
             }
         });
     }

@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use crate::inputs::name::shown;
 
+/// How many clients may wait to be accepted.
+const WAITING: i32 = 1024;
+
 /// An address to listen on, as it is given.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ListenAddress {
@@ -66,6 +69,8 @@ impl ListenAddress {
         match self {
             Self::Tcp(address) => {
                 let socket = TcpListener::bind(address)?;
+                // More than the standard library lets wait, so that a flood does not keep others out.
+                rustix::net::listen(&socket, WAITING)?;
                 socket.set_nonblocking(true)?;
                 let address = socket.local_addr()?;
                 Ok(Listener::Tcp(socket, address))

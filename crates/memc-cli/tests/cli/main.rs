@@ -2,6 +2,7 @@
 
 mod away;
 mod broken;
+mod browser;
 mod changes;
 mod check;
 mod chronology;

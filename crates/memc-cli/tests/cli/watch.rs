@@ -307,3 +307,99 @@ fn no_answer_has_a_password_in_it() -> Result<()> {
     }
     Ok(())
 }
+
+/// Memory of the process, in bytes, and how many files it has open.
+fn resources(watched: &Watched) -> Result<(u64, usize)> {
+    let process = format!("/proc/{}", watched.running.id());
+    let status = std::fs::read_to_string(format!("{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a size")?;
+    let kib: u64 = line.trim().strip_suffix(" kB").context("KiB")?.parse()?;
+    Ok((kib << 10, std::fs::read_dir(format!("{process}/fd"))?.count()))
+}
+
+/// Loads a small file, and waits until the page shows it.
+fn load_one(work: &Workdir, watched: &Watched, number: u32) -> Result<()> {
+    work.gzip(&format!("{number}.tsv.gz"), format!("idfa\t{number}\t1\t2\t3\n"))?;
+    let started = Instant::now();
+    watched.wait_for("loaded", |it| it["files_done"] == number)?;
+    ensure!(started.elapsed() < Duration::from_secs(10), "it took {:?}", started.elapsed());
+    Ok(())
+}
+
+#[test]
+fn hostile_and_slow_clients_take_little_memory_and_do_not_hold_up_the_load() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const CLIENTS: usize = 2000;
+    const MAX_GROWTH: u64 = 8 << 20;
+    const MAX_OPEN: usize = 80;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    let work = Workdir::new()?;
+    let watched = Watched::start(&work, &["--follow"])?;
+    // The memory that loads of small files leave to the next ones grows with the first few.
+    const WARM_UP: u32 = 8;
+    (1..=WARM_UP).try_for_each(|number| load_one(&work, &watched, number))?;
+    for path in ["/", "/metrics", "/status.json"] {
+        watched.get(path)?;
+    }
+    let (bytes_before, files_before) = resources(&watched)?;
+    let check = |number: u32| -> Result<()> {
+        let (bytes, files) = resources(&watched)?;
+        ensure!(bytes < bytes_before + MAX_GROWTH, "attack {number}: {bytes} bytes, {bytes_before} before");
+        ensure!(
+            files < files_before + MAX_OPEN,
+            "attack {number}: {files} open files, {files_before} before"
+        );
+        load_one(&work, &watched, WARM_UP + number)
+    };
+    let connect = || TcpStream::connect_timeout(&watched.address, PATIENCE);
+
+    // Two thousand that connect, and do nothing.
+    let silent = (0..CLIENTS).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
+    check(1)?;
+    drop(silent);
+
+    // Many that send a request a byte at a time, and never come to its end.
+    let mut slow = (0..200).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
+    let request = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(60));
+    for byte in request.bytes() {
+        for stream in &mut slow {
+            // It may be closed already, to make room for others.
+            let _ = stream.write_all(&[byte]);
+        }
+        sleep(Duration::from_millis(5));
+    }
+    check(2)?;
+    drop(slow);
+
+    // Headers, a path, and a body of megabytes.
+    let megabytes = "x".repeat(3 << 20);
+    for request in [
+        format!("GET / HTTP/1.1\r\nX: {megabytes}\r\n\r\n"),
+        format!("GET /{megabytes} HTTP/1.1\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(1 << 19)),
+        format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{megabytes}", megabytes.len()),
+        megabytes.clone(),
+    ] {
+        let mut streams = (0..20).map(|_| connect()).collect::<Result<Vec<_>, _>>()?;
+        for stream in &mut streams {
+            stream.set_write_timeout(Some(Duration::from_millis(500)))?;
+            // It is refused before its end.
+            let _ = stream.write_all(request.as_bytes());
+        }
+    }
+    check(3)?;
+
+    // A flood of sound requests whose answers are not read.
+    let deaf: Result<Vec<_>> = (0..300)
+        .map(|_| {
+            let mut stream = connect()?;
+            stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+            Ok(stream)
+        })
+        .collect();
+    check(4)?;
+    drop(deaf?);
+    ensure!(watched.get("/readyz")?.status == 200);
+    watched.stop(&work)
+}
