@@ -13,7 +13,7 @@
 //! | flags and expiry | [`Record::flags`], [`Record::ttl`], [`Options::ttl`] |
 //! | threads, connections, patience, memory | [`Options`], [`Loader::with_pool`] |
 //! | whether the servers are there | [`Loader::check`] |
-//! | what is emitted meanwhile | [`Event`], [`ProgressHandle`] |
+//! | what is emitted meanwhile | [`Event`], [`ProgressHandle`], [`ServerProgress`] |
 //! | the reports | [`RunReport`], [`InputReport`], [`RejectReason`] |
 //! | what stops it | [`LoadError`], [`Error`], [`StopHandle`] |
 
@@ -42,7 +42,7 @@ pub use load::{DryRecord, Loader};
 pub use options::Options;
 pub use read::input::Input;
 pub use report::event::{Event, EventResult};
-pub use report::progress::ProgressHandle;
+pub use report::progress::{ProgressHandle, RoundTrips, ServerProgress};
 pub use report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedLine, RejectedLines};
 pub use report::{Counts, InputReport, LoadError, RunReport, ServerCheck, ServerReport, ServerStatus};
 pub use route::choice::Choice;

@@ -24,6 +24,7 @@ use crate::args::routes::Route;
 pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
+use crate::watch::listener::ListenAddress;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -272,6 +273,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) metrics: Option<PathBuf>,
 
+    /// Show how the load is doing on a page of this address, with metrics for Prometheus
+    ///
+    /// Such as 127.0.0.1:9119, [::1]:9119 or unix:/run/memc-load/http. There are / (the page), /metrics, /healthz,
+    /// /readyz and /status.json; docs/monitoring.md describes them, and memc-load top shows the same in a terminal.
+    /// There is no login.
+    #[arg(long, value_name = "ADDR", help_heading = "Output")]
+    pub(crate) listen: Option<ListenAddress>,
+
     /// Print the manual page, for packages
     #[arg(long, hide = true)]
     pub(crate) print_man: bool,
@@ -419,6 +428,9 @@ impl fmt::Display for Args {
         }
         if let Some(ttl) = self.ttl {
             write!(out, " ttl={}", humantime::format_duration(ttl))?;
+        }
+        if let Some(address) = &self.listen {
+            write!(out, " listen={address}")?;
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;

@@ -63,12 +63,12 @@ impl<E: Encode> Loader<E> {
         let routes = Routes::new(groups.into_iter().map(Into::into), options.connections as usize);
         Self {
             encoder,
+            progress: ProgressHandle::of(routes.servers()),
             known: routes.servers().iter().map(|_| Arc::default()).collect(),
             routes,
             options,
             pool: None,
             stop: StopHandle::default(),
-            progress: ProgressHandle::default(),
         }
     }
 
@@ -133,9 +133,11 @@ impl<E: Encode> Loader<E> {
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
         let threads = pool::start_threads(self.routes.lanes())
             .map_err(|source| self.not_started(Error::Start { thread: "connecting", source }))?;
-        let addresses = self.routes.servers().iter().zip(&self.known);
+        let addresses = self.routes.servers().iter().zip(&self.known).enumerate();
         let mut servers: Vec<Server> = addresses
-            .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
+            .map(|(at, (address, known))| {
+                Server::new(address, known, self.progress.of_server(at), &self.options, &self.stop)
+            })
             .collect();
         let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));

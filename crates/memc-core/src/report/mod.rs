@@ -116,6 +116,8 @@ pub struct ServerReport {
     pub no_statistics: bool,
     /// Records, of whatever origin, that the server evicted during the run.
     pub evictions: u64,
+    /// Memory that its records took at the end of the run; `None` if it was not asked, or does not say.
+    pub memory_used_bytes: Option<u64>,
     /// The server's memory limit; `None` if it was not asked, or does not say.
     pub memory_limit_bytes: Option<u64>,
     /// Records that were in flight on connections that ended, with something between the server and us
@@ -146,6 +148,7 @@ impl ServerReport {
         self.unreachable |= other.unreachable;
         self.no_statistics |= other.no_statistics;
         self.evictions += other.evictions;
+        self.memory_used_bytes = other.memory_used_bytes.or(self.memory_used_bytes);
         self.memory_limit_bytes = self.memory_limit_bytes.or(other.memory_limit_bytes);
         self.records_in_flight += other.records_in_flight;
         self.records_read_back += other.records_read_back;

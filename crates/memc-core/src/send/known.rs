@@ -101,9 +101,11 @@ impl Known {
         })
     }
 
-    /// The server's memory limit, if it says.
-    pub(crate) fn memory_limit_bytes(&self) -> Option<u64> {
-        lock(&self.process).as_ref()?.stats.memory_limit_bytes
+    /// The memory that the server uses for records, and its limit, as far as it says.
+    pub(crate) fn memory_bytes(&self) -> (Option<u64>, Option<u64>) {
+        let process = lock(&self.process);
+        let stats = process.as_ref().map(|process| &process.stats);
+        (stats.and_then(|it| it.memory_used_bytes), stats.and_then(|it| it.memory_limit_bytes))
     }
 
     /// The next load starts with whatever process is there.

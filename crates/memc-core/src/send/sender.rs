@@ -46,6 +46,8 @@ pub(crate) struct Sender<'a> {
     window: Window,
     left: Left,
     report: ServerReport,
+    /// What counts as in flight here for those who watch.
+    bytes_in_flight: u64,
 }
 
 /// Whether the thread goes on.
@@ -77,6 +79,7 @@ impl<'a> Sender<'a> {
             connection: None,
             window: Window::default(),
             left: server.known.take_left(index),
+            bytes_in_flight: 0,
         }
     }
 
@@ -87,11 +90,20 @@ impl<'a> Sender<'a> {
                 self.collect_acknowledged();
                 // What was not acknowledged is written again, on a connection that owes no answers.
                 self.give_up_connection();
+                self.show_in_flight(0);
                 self.back_off(error);
             }
+            self.show_in_flight(self.window.written_bytes());
         }
         self.leave();
+        self.show_in_flight(0);
         self.report
+    }
+
+    /// Has those who watch see how many bytes are in flight here.
+    fn show_in_flight(&mut self, bytes: u64) {
+        let before = std::mem::replace(&mut self.bytes_in_flight, bytes);
+        self.server.counters.change_bytes_in_flight(before, bytes);
     }
 
     /// Takes one step: finishes an empty batch, writes one that is not written, or waits for an answer.
@@ -254,6 +266,7 @@ impl<'a> Sender<'a> {
 
     /// The first batch is acknowledged: reports on it and frees its buffer.
     fn finish(&mut self, answers: &Answers) {
+        let round_trip = self.window.round_trip();
         let Some((number, batch)) = self.window.finish() else { return };
         let mut tally = Tally::default();
         tally.counts.bytes_sent = batch.as_bytes().len() as u64;
@@ -279,6 +292,7 @@ impl<'a> Sender<'a> {
         self.report.records += records;
         self.report.batches += u64::from(!batch.is_empty());
         self.server.note_stored(records);
+        self.server.counters.add_batch(records, round_trip.filter(|_| !batch.is_empty()));
         self.ledger.report(number, tally);
         self.lane.spares.give(batch);
         if self.left.failing.take().is_some() {
@@ -375,6 +389,7 @@ impl<'a> Sender<'a> {
             ledger.is_aborted() || self.stop.is_requested()
         });
         self.report.retries += 1;
+        self.server.counters.add_retry();
     }
 
     fn abort(&self, failing: &Backoff, source: io::Error) {

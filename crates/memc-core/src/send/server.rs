@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use crate::report::progress::ServerCounters;
 use crate::report::{ServerCheck, ServerReport};
 use crate::send::away::Away;
 use crate::send::backoff::Backoff;
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) patience: Patience,
     pub(crate) known: Arc<Known>,
     pub(crate) away: Away,
+    /// What those who watch the load see of it.
+    pub(crate) counters: Arc<ServerCounters>,
     /// Records that it has stored in this load.
     stored: AtomicU64,
     /// Whether the attempt has ended while a connection to it failed.
@@ -48,7 +51,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(address: &Address, known: &Arc<Known>, options: &Options, stop: &StopHandle) -> Self {
+    pub(crate) fn new(
+        address: &Address,
+        known: &Arc<Known>,
+        counters: Arc<ServerCounters>,
+        options: &Options,
+        stop: &StopHandle,
+    ) -> Self {
         known.start_load();
         Self {
             address: address.clone(),
@@ -57,6 +66,7 @@ impl Server {
             patience: Patience::new(options.io_timeout, stop),
             known: Arc::clone(known),
             away: Away::new(address.to_string(), options.retry_timeout),
+            counters,
             stored: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             is_clear: AtomicBool::new(false),
@@ -181,7 +191,7 @@ impl Server {
             Ok(is_other) => {
                 report.restarted |= is_other;
                 report.evictions += self.known.take_evictions();
-                report.memory_limit_bytes = self.known.memory_limit_bytes();
+                (report.memory_used_bytes, report.memory_limit_bytes) = self.known.memory_bytes();
                 if is_away {
                     self.away.end(emit);
                 }

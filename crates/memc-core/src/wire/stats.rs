@@ -23,6 +23,8 @@ pub(crate) struct ServerStats {
     /// Valid items that were evicted: `evictions`, and those that had to go when a page of memory was
     /// moved (`slab_reassign_evictions_nomem`).
     pub(crate) evictions: u64,
+    /// `bytes`, what its items take.
+    pub(crate) memory_used_bytes: Option<u64>,
     /// `limit_maxbytes`, the option `-m`.
     pub(crate) memory_limit_bytes: Option<u64>,
 }
@@ -69,6 +71,7 @@ impl StatsReader {
                 let evictions = self.evictions.get_or_insert(0);
                 *evictions = evictions.saturating_add(number()?);
             }
+            "bytes" => stats.memory_used_bytes = Some(number()?),
             "limit_maxbytes" => stats.memory_limit_bytes = Some(number()?),
             _ => {}
         }
@@ -150,7 +153,7 @@ mod tests {
             "STAT pid {pid}\nSTAT uptime {uptime}\nSTAT time {time}\nSTAT version 1.6.18\n\
             STAT libevent 2.1.12-stable\nSTAT rusage_user {user}\nSTAT rusage_system {system}\n\
             STAT total_connections {connections}\nSTAT cmd_set {sets}\nSTAT limit_maxbytes 67108864\n\
-            STAT curr_items {current}\nSTAT total_items {total}\nSTAT slab_reassign_evictions_nomem 2\n\
+            STAT bytes 77\nSTAT curr_items {current}\nSTAT total_items {total}\nSTAT slab_reassign_evictions_nomem 2\n\
             STAT evictions 3\n"
         ))
         .expect("a sound answer")
@@ -162,6 +165,7 @@ mod tests {
         assert_eq!((stats.pid, stats.time, stats.uptime_seconds), (7, 1010, 10));
         assert_eq!(stats.cpu_microseconds, Some(1_006_000));
         assert_eq!((stats.evictions, stats.memory_limit_bytes), (5, Some(67_108_864)));
+        assert_eq!(stats.memory_used_bytes, Some(77));
     }
 
     #[test]
