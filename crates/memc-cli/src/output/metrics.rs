@@ -86,6 +86,9 @@ fn of_servers(text: &mut Text, args: &Args, totals: &Totals) {
         text.family(name, kind, help, values);
     };
     family("server_up", GAUGE, "0 while the server is away, else 1.", &|it| Some((!it.is_away).into()));
+    let help =
+        "1 if the server gives no statistics, so that restarts and evictions cannot be noticed, else 0.";
+    family("server_no_statistics", GAUGE, help, &|it| Some(it.has_no_statistics.into()));
     let help = "The server's memory limit, as it last reported it.";
     family("server_memory_limit_bytes", GAUGE, help, &|it| it.memory_limit_bytes);
     for (name, help, value) in COUNTERS_OF_SERVERS {

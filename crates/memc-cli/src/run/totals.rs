@@ -51,6 +51,8 @@ pub(crate) struct ServerTotals {
     pub(crate) memory_limit_bytes: Option<u64>,
     /// Whether the load waits for it, or has stopped because of it.
     pub(crate) is_away: bool,
+    /// Whether its restarts and evictions cannot be noticed, as the last load found.
+    pub(crate) has_no_statistics: bool,
 }
 
 /// A round that has ended: a plain run, or the files that a follower loaded together.
@@ -123,6 +125,7 @@ impl Totals {
         server.records_set_again += report.records_set_again;
         server.memory_limit_bytes = report.memory_limit_bytes.or(server.memory_limit_bytes);
         server.is_away |= report.unreachable;
+        server.has_no_statistics = report.no_statistics;
     }
 
     /// A server has lost its records of the first `files` files that were done, if there are any.

@@ -8,6 +8,7 @@
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `kept`: flags, and when records expire.
+//! - `proxies`: what speaks the classic protocol only.
 //! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `threads`: whose threads do the work.
@@ -20,9 +21,11 @@ mod forgetful;
 mod kept;
 mod late;
 mod outages;
+mod proxies;
 mod rules;
 mod secured;
 mod slow;
+mod standin;
 mod stops;
 mod threads;
 
