@@ -42,8 +42,11 @@ impl Standin {
             for stream in listener.incoming().flatten() {
                 let state = Arc::clone(&of_thread);
                 lock(&state).open.extend(stream.try_clone());
-                // An error is a connection that ends.
-                std::thread::spawn(move || serve(&stream, &state));
+                std::thread::spawn(move || {
+                    // An error is a connection that ends.
+                    let _ = serve(&stream, &state);
+                    stream.shutdown(Shutdown::Both)
+                });
             }
         });
         Ok(Self { address, state })
@@ -103,25 +106,40 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> io::Result<()> {
             return Ok(());
         }
         *state.counts.entry(command.to_owned()).or_default() += 1;
-        let mut answer = String::new();
+        let mut answer = Vec::new();
+        let held = words.get(1).and_then(|key| state.contents.get(key.as_bytes()));
         match (command, version, value) {
-            ("version", Version::Old, _) => answer += "VERSION 1.5.22\r\n",
-            ("version", Version::New, _) => answer += "VERSION 1.6.18\r\n",
+            ("version", Version::Old, _) => answer.extend(b"VERSION 1.5.22\r\n"),
+            ("version", Version::New, _) => answer.extend(b"VERSION 1.6.18\r\n"),
             ("stats", _, _) if words.len() == 1 => {
-                answer += &format!("STAT pid {pid}\r\nSTAT uptime 9\r\nSTAT time 1600000000\r\n");
-                answer += "STAT evictions 0\r\nEND\r\n";
+                let stats = "STAT uptime 9\r\nSTAT time 1600000000\r\nSTAT evictions 0\r\nEND\r\n";
+                answer.extend(format!("STAT pid {pid}\r\n{stats}").bytes());
             }
-            ("stats", _, _) => answer += "END\r\n",
-            ("mn", Version::New, _) => answer += "MN\r\n",
+            ("stats", _, _) => answer.extend(b"END\r\n"),
+            ("get", _, _) => {
+                if let Some(value) = held {
+                    answer.extend(format!("VALUE {} 0 {}\r\n", words[1], value.len()).bytes());
+                    answer.extend([value, &b"\r\n"[..]].concat());
+                }
+                answer.extend(b"END\r\n");
+            }
+            ("mg", Version::New, _) => match held {
+                Some(value) => {
+                    answer.extend(format!("VA {}\r\n", value.len()).bytes());
+                    answer.extend([value, &b"\r\n"[..]].concat());
+                }
+                None => answer.extend(b"EN\r\n"),
+            },
+            ("mn", Version::New, _) => answer.extend(b"MN\r\n"),
             (_, _, Some(value)) => {
                 state.contents.insert(words[1].as_bytes().to_owned(), value);
                 if command == "set" {
-                    answer += "STORED\r\n";
+                    answer.extend(b"STORED\r\n");
                 }
             }
-            _ => answer += "ERROR\r\n",
+            _ => answer.extend(b"ERROR\r\n"),
         }
         drop(state);
-        (&mut &*stream).write_all(answer.as_bytes())?;
+        (&mut &*stream).write_all(&answer)?;
     }
 }
