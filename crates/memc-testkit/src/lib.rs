@@ -9,6 +9,7 @@
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 //! - [`Twemproxy`]: a real twemproxy in front of servers.
 
+mod acceptor;
 mod floor;
 mod memcached;
 mod model;
