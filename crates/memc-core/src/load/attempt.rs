@@ -22,6 +22,12 @@ use crate::route::Routes;
 use crate::send::lane::Lane;
 use crate::{Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
+/// With at most as many lanes, a chunk mostly leaves enough for each.
+const FEW_LANES: usize = 16;
+
+/// A write of at least this many bytes is worth its costs.
+const WRITE_BYTES: usize = 128 * 1024;
+
 /// What an attempt works with.
 #[derive(Debug)]
 pub(crate) struct Settings<'a, E> {
@@ -63,7 +69,8 @@ where
 {
     let Settings { encoder, options, pool, stop, progress, first_input } = *settings;
     let lanes = routes.lanes();
-    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
+    let gather_bytes = gather_bytes(lanes, options.max_bytes_in_flight);
+    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
     let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let budget = Budget::new(options.max_bytes_in_flight);
@@ -84,6 +91,7 @@ where
         ledger: &ledger,
         budget: &budget,
         events: &events,
+        queues: &queues,
         texts: &texts,
         batches: &batches,
         options,
@@ -136,6 +144,15 @@ where
             Attempt { report: RunReport::default(), error: Some(error), last_end, lanes: Vec::new() }
         }
     }
+}
+
+/// How many bytes of batches one lane of so many waits for before it writes them.
+fn gather_bytes(lanes: usize, max_bytes_in_flight: usize) -> usize {
+    if lanes <= FEW_LANES {
+        return 0;
+    }
+    // Of the bytes that may be in flight, the lanes gather a quarter: the others are read, encoded and acknowledged.
+    WRITE_BYTES.min(max_bytes_in_flight / (4 * lanes))
 }
 
 /// Starts a thread of the scope.
