@@ -7,6 +7,7 @@ mod load;
 mod ops;
 mod output;
 mod run;
+mod watch;
 
 use std::process::ExitCode;
 

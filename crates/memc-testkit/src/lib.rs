@@ -1,5 +1,6 @@
 //! What the tests, benches and scripts of this workspace share. Not published.
 //!
+//! - [`Browser`]: a headless Chromium, and what it shows.
 //! - [`Floor`]: the least that loading a file can cost on this machine.
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
@@ -9,6 +10,7 @@
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 //! - [`Twemproxy`]: a real twemproxy in front of servers.
 
+mod browser;
 mod floor;
 mod memcached;
 mod model;
@@ -17,6 +19,7 @@ mod relay;
 mod sample;
 mod twemproxy;
 
+pub use browser::Browser;
 pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached};
 pub use model::Model;

@@ -24,6 +24,7 @@ use crate::args::routes::Route;
 pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
+use crate::watch::listener::ListenAddress;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -182,6 +183,13 @@ pub(crate) struct Args {
     )]
     pub(crate) retry_for: Duration,
 
+    /// Have records expire this long after the start of the load [default: never]
+    ///
+    /// With --follow, of the round that loads the file. memcached counts it by its own clock, in whole seconds. A
+    /// record that has expired counts as missing to verify.
+    #[arg(long, value_name = "DURATION", value_parser = values::ttl, help_heading = "Servers")]
+    pub(crate) ttl: Option<Duration>,
+
     /// Threads that parse and serialize [default: cores less one]
     ///
     /// One more thread reads and decompresses.
@@ -265,6 +273,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) metrics: Option<PathBuf>,
 
+    /// Show how the load is doing on a page of this address, with metrics for Prometheus
+    ///
+    /// Such as 127.0.0.1:9119, [::1]:9119 or unix:/run/memc-load/http. There are / (the page), /metrics, /healthz,
+    /// /readyz and /status.json; docs/monitoring.md describes them, and memc-load top shows the same in a terminal.
+    /// There is no login.
+    #[arg(long, value_name = "ADDR", help_heading = "Output")]
+    pub(crate) listen: Option<ListenAddress>,
+
     /// Print the manual page, for packages
     #[arg(long, hide = true)]
     pub(crate) print_man: bool,
@@ -306,7 +322,7 @@ pub(crate) enum Operation {
     /// Read back every key of the files and compare
     ///
     /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
-    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
+    /// files counts. A record that has expired is missing. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
     /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
     Verify {
         /// The files
@@ -409,6 +425,12 @@ impl fmt::Display for Args {
             if let Some(path) = path {
                 write!(out, " {name}={}", shown(path))?;
             }
+        }
+        if let Some(ttl) = self.ttl {
+            write!(out, " ttl={}", humantime::format_duration(ttl))?;
+        }
+        if let Some(address) = &self.listen {
+            write!(out, " listen={address}")?;
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;

@@ -193,6 +193,8 @@ mod tests {
             ["--timeout", "5 parsecs"],
             ["--max-error-rate", "-1"],
             ["--max-error-rate", "nan"],
+            ["--listen", "9119"],
+            ["--listen", "unix:relative"],
         ] {
             assert!(Args::from_words(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
         }

@@ -116,7 +116,7 @@ fn part(route: &Route, address: &Address) -> Option<String> {
 
 /// How the server is, both for a load and for readers.
 fn status(address: &Address, args: &Args) -> Result<ServerStatus> {
-    let status = address.status(args.timeout).context("a load cannot use it")?;
+    let status = address.status(None, args.timeout).context("a load cannot use it")?;
     Reader::connect(address, args.timeout)?.version().context("readers cannot use it")?;
     Ok(status)
 }

@@ -13,6 +13,7 @@ use crate::inputs::find;
 use crate::inputs::name::shown;
 use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
+use crate::watch::listener::Listener;
 
 /// A list of files names at most this many; a follower of months has done more of them.
 const MAX_NAMES: usize = 100;
@@ -23,6 +24,17 @@ pub(crate) fn inflate_threads_ignored() {
         "--inflate-threads has no effect any more: one thread decompresses each file, because several on one gzip \
          stream took up to 2.7 times the CPU time; to use more cores, load more files at once"
     );
+}
+
+/// Logs where those who watch find the page, and warns if that is more of them than may be meant.
+pub(crate) fn listening(listener: &Listener) {
+    log::info!("Listening on {listener}");
+    if listener.is_public() {
+        log::warn!(
+            "--listen: other machines can reach {listener}, and there is no login: they see names of files, addresses of \
+             servers and lines of the log; listen on 127.0.0.1, or let a firewall or a proxy decide who may"
+        );
+    }
 }
 
 /// Logs a record of a dry run, in the words of the old script.

@@ -33,6 +33,7 @@ impl Attempt<'_> {
     /// Loads these logs, which are the files of the summary that are not done, and adds to the summary what was
     /// done; what stopped it, if something did.
     pub(crate) fn run(self, logs: &[Arc<LogFile>], summary: &mut Summary) -> Result<Option<Error>> {
+        summary.live.lock().begin_load();
         let left = &summary.files[summary.done.len()..];
         let (handle, total) = (self.loader.progress_handle(), summary.files.len());
         let progress = Shown::start(self.bar, self.service, handle, left, total)?;

@@ -23,6 +23,7 @@ use crate::output::service::Service;
 use crate::run::attempt::Attempt;
 use crate::run::fault::Fault;
 use crate::run::summary::Summary;
+use crate::watch::live::Live;
 
 /// What stays from one round to the next.
 #[derive(Debug)]
@@ -58,15 +59,17 @@ enum Next {
 }
 
 impl<'a> Job<'a> {
-    pub(crate) fn new(args: &'a Args, bar: &'a ProgressBar) -> Result<Self> {
+    pub(crate) fn new(args: &'a Args, bar: &'a ProgressBar, live: &Live) -> Result<Self> {
         let (device_types, groups) = routes::unzip(&args.routes);
         let mut options = Options::default();
         options.connections = args.connections;
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
+        options.ttl = args.ttl;
         options.report_rejected = args.rejects.is_some();
         options.threads = args.threads();
         let loader = Loader::new(AppsEncoder::new(device_types), groups, options);
+        live.set_progress(loader.progress_handle());
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.
             OnBroken::Quarantine(folder) if !args.dry => {
@@ -88,6 +91,11 @@ impl<'a> Job<'a> {
     /// Opens the file of rejected lines again if that was asked for. No log may be in progress.
     pub(crate) fn reopen_rejects(&mut self) {
         self.rejects.iter_mut().for_each(Rejects::reopen_if_asked);
+    }
+
+    /// Whoever asks the servers how they are, beside the load.
+    pub(crate) fn checker(&self) -> Loader<AppsEncoder> {
+        self.loader.clone()
     }
 
     /// The handle that stops the rounds.

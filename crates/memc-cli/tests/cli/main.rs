@@ -2,6 +2,7 @@
 
 mod away;
 mod broken;
+mod browser;
 mod changes;
 mod check;
 mod chronology;
@@ -34,4 +35,5 @@ mod signals;
 mod terminal;
 mod variables;
 mod verify;
+mod watch;
 mod workdir;

@@ -51,6 +51,10 @@ fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
         (&["--connections", "65"], "--connections"),
         (&["--timeout", "0s"], "--timeout"),
         (&["--retry-for", "soon"], "--retry-for"),
+        (&["--ttl", "0s"], "it must be longer than nothing"),
+        (&["--ttl", "40years"], "it ends after January 2038"),
+        (&["--ttl=-1h"], "invalid value '-1h' for '--ttl"),
+        (&["--ttl", "1h", "check"], "'--ttl' cannot be used with the command 'check'"),
         (&["--max-error-rate", "-1"], "it must be a number from 0"),
         (&["--max-error-rate", "nan"], "--max-error-rate"),
         (&["--route", "imei"], "give TYPE=ADDR"),
@@ -79,12 +83,23 @@ fn the_first_log_line_has_the_options() -> Result<()> {
     let pattern = work.name("none");
     let options =
         ["--pattern", &pattern, "--dry", "--idfa", "[::1]:1", "--gaid", "unix:/s", "--threads", "3"];
-    let more = ["--connections", "2", "--route", "imei=h:7", "--timeout", "90s", "--retry-for", "0s"];
+    let more = [
+        "--connections",
+        "2",
+        "--route",
+        "imei=h:7",
+        "--timeout",
+        "90s",
+        "--retry-for",
+        "0s",
+        "--ttl",
+        "26h",
+    ];
     let run = work.run(&[&options[..], &more].concat())?;
     run.exits(0)?;
     let expected = format!(
         "I Memc loader started with options: pattern={pattern} dry=true idfa=[::1]:1 gaid=unix:/s \
-         adid=127.0.0.1:33015 dvid=127.0.0.1:33016 imei=h:7 threads=3 connections=2 timeout=1m 30s \
+         adid=127.0.0.1:33015 dvid=127.0.0.1:33016 imei=h:7 ttl=1day 2h threads=3 connections=2 timeout=1m 30s \
          retry-for=0s max-error-rate=0.01 (times in UTC"
     );
     let zone = run.log()?.first().and_then(|line| line.strip_prefix(expected.as_str())).map(str::to_owned);

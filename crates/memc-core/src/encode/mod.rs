@@ -1,5 +1,6 @@
 //! Encodes: what turns a line into a record, which other loaders implement, and the threads that call it.
 
+pub(crate) mod expiry;
 pub(crate) mod record;
 pub(crate) mod worker;
 

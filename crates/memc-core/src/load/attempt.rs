@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::buffers::BufferPool;
+use crate::encode::expiry::Expiry;
 use crate::encode::worker::{Shared, Worker};
 use crate::order::budget::Budget;
 use crate::order::events::Events;
@@ -36,6 +37,7 @@ pub(crate) struct Settings<'a, E> {
     pub(crate) pool: &'a ThreadPool,
     pub(crate) stop: &'a StopHandle,
     pub(crate) progress: &'a ProgressHandle,
+    pub(crate) expiry: Expiry,
     /// The index of the first input, and since when its time counts.
     pub(crate) first_input: (usize, Instant),
 }
@@ -67,7 +69,7 @@ where
     T: Send,
     F: FnOnce(&[Lane<'_>]) -> T + Send,
 {
-    let Settings { encoder, options, pool, stop, progress, first_input } = *settings;
+    let Settings { encoder, options, pool, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
     let gather_bytes = gather_bytes(lanes, options.max_bytes_in_flight);
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
@@ -84,6 +86,7 @@ where
         texts: &texts,
         batches: &batches,
         routes,
+        expiry,
         max_line_bytes: options.max_line_bytes,
         report_rejected: options.report_rejected,
     };

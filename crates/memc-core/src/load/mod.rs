@@ -6,10 +6,11 @@ mod dry_run;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::encode::expiry::Expiry;
 use crate::load::attempt::{Attempt, Settings};
 pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
@@ -62,12 +63,12 @@ impl<E: Encode> Loader<E> {
         let routes = Routes::new(groups.into_iter().map(Into::into), options.connections as usize);
         Self {
             encoder,
+            progress: ProgressHandle::of(routes.servers()),
             known: routes.servers().iter().map(|_| Arc::default()).collect(),
             routes,
             options,
             pool: None,
             stop: StopHandle::default(),
-            progress: ProgressHandle::default(),
         }
     }
 
@@ -132,9 +133,11 @@ impl<E: Encode> Loader<E> {
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
         let threads = pool::start_threads(self.routes.lanes())
             .map_err(|source| self.not_started(Error::Start { thread: "connecting", source }))?;
-        let addresses = self.routes.servers().iter().zip(&self.known);
+        let addresses = self.routes.servers().iter().zip(&self.known).enumerate();
         let mut servers: Vec<Server> = addresses
-            .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
+            .map(|(at, (address, known))| {
+                Server::new(address, known, self.progress.of_server(at), &self.options, &self.stop)
+            })
             .collect();
         let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
@@ -230,7 +233,7 @@ impl<E: Encode> Loader<E> {
     pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
         self.check_options()?;
         thread::scope(|scope| {
-            let check = |address| move || server::check(address, self.options.io_timeout);
+            let check = |address| move || server::check(address, &self.options);
             let checks: Result<Vec<_>, _> = self
                 .routes
                 .servers()
@@ -326,6 +329,7 @@ impl<E: Encode> Loader<E> {
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
     ) -> Result<RunReport, LoadError> {
         let started = Instant::now();
+        let expiry = Expiry::new(SystemTime::now(), self.options.ttl);
         let mut backlog = Backlog::new(inputs.into_iter());
         let mut report = self.empty_report();
         let (mut restarts, mut last_end) = (0, started);
@@ -337,6 +341,7 @@ impl<E: Encode> Loader<E> {
                 pool,
                 stop: &self.stop,
                 progress: &self.progress,
+                expiry,
                 first_input: (report.inputs, last_end),
             };
             let ended = attempt(&settings, &mut backlog, &mut on_event);

@@ -67,6 +67,13 @@ pub enum Event {
         /// The server's address.
         address: String,
     },
+    /// This server does not answer `stats` as memcached does; it is a proxy, for one. It is not noticed when it, or a
+    /// server behind it, is restarted or evicts records: what was acknowledged before may be lost then. Emitted once for
+    /// a loader.
+    NoStatistics {
+        /// The server's address.
+        address: String,
+    },
     /// This server cannot be reached, does not answer, or broke a connection: it is tried again from now on. One
     /// event for all connections to it, also when it is asked at the end of the load.
     ServerAway {
@@ -121,6 +128,7 @@ impl Event {
                 Self::LinesRejected { name, lines, .. } => name.len() + lines.bytes(),
                 Self::ServerAway { address, reason, .. } => address.len() + reason.len(),
                 Self::ServerRestarted { address }
+                | Self::NoStatistics { address }
                 | Self::ServerStillAway { address, .. }
                 | Self::ServerBack { address, .. }
                 | Self::RecordsReadBack { address, .. } => address.len(),

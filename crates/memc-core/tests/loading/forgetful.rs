@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Mutex;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Event, Input, Loader, Options, RejectReason};
+use memc_core::{Address, Event, Input, Loader, Options, Protocol, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -13,6 +13,11 @@ use crate::{Result, Servers, ignore, input, small_chunks};
 /// finished by then are lost on it, all the others must be there.
 #[test]
 fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
+    restart_in_the_middle(Protocol::Meta)?;
+    restart_in_the_middle(Protocol::Classic)
+}
+
+fn restart_in_the_middle(protocol: Protocol) -> Result {
     let folder = tempfile::tempdir()?;
     let mut sample = Sample::new(1).with(0.3, 0.0);
     let texts: Vec<_> = (0..20).map(|_| sample.text(500)).collect();
@@ -24,6 +29,7 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     }
     let servers = Mutex::new(Servers::start(&[])?);
     let mut options = small_chunks(3000);
+    options.protocol = Some(protocol);
     options.retry_timeout = std::time::Duration::from_secs(20);
     options.max_bytes_in_flight = 100_000;
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
@@ -212,6 +218,11 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
 
 #[test]
 fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
+    reject_lines(Protocol::Meta)?;
+    reject_lines(Protocol::Classic)
+}
+
+fn reject_lines(protocol: Protocol) -> Result {
     let servers = Servers::start(&[])?;
     let large = vec!["4294967295"; 200_000].join(",");
     let lines = [
@@ -225,6 +236,7 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
         "no end".to_owned(),
     ];
     let mut options = small_chunks(10);
+    options.protocol = Some(protocol);
     options.report_rejected = true;
     options.max_line_bytes = 2_500_000;
     let mut emitted = Vec::new();

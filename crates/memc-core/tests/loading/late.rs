@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Error, Event, Loader};
+use memc_core::{Address, Error, Event, Loader, Protocol};
 use memc_testkit::{Close, Contents, Holding, Memcached, Model, Relay};
 
 use crate::{Result, input, small_chunks};
@@ -114,6 +114,7 @@ fn load_behind_a_relay(seed: u64) -> Result<Option<String>> {
     options.retry_timeout = Duration::from_secs(30);
     options.max_bytes_in_flight = usize::try_from(numbers.one_of(&[5_000, 20_000, 200_000]))?;
     options.connections = numbers.one_of(&[1, 1, 2]);
+    options.protocol = Some(if seed.is_multiple_of(2) { Protocol::Meta } else { Protocol::Classic });
     let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse::<Address>()?], options);
     let stopping = numbers.is_one_in(4).then(|| {
         let (pid, after) = (server.stat("pid"), numbers.below(300));

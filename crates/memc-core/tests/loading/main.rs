@@ -8,6 +8,7 @@
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `groups`: several servers for one type of record.
+//! - `kept`: flags, and when records expire.
 //! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `threads`: whose threads do the work.
@@ -18,6 +19,7 @@ mod examples;
 mod faults;
 mod forgetful;
 mod groups;
+mod kept;
 mod late;
 mod outages;
 mod rules;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, DryRecord, Error, Event, Input, LoadError, Loader, Options, RunReport};
+use memc_core::{Address, DryRecord, Error, Event, Input, LoadError, Loader, Options, Protocol, RunReport};
 use memc_testkit::{Memcached, Model, Sample, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -170,22 +170,23 @@ fn many_small_files_are_not_read_far_ahead() -> Result {
 fn a_memcached_that_is_too_old_is_told() -> Result {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
-    // As memcached 1.5 answers, without what no load needs.
+    // As memcached 1.5 answers, and there is no need for more.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             for line in BufReader::new(&stream).lines().map_while(std::io::Result::ok) {
-                let stats = b"STAT pid 1\r\nSTAT uptime 9\r\nSTAT time 1600000000\r\nEND\r\n";
-                let answer: &[u8] = if line == "stats" { stats } else { b"ERROR\r\n" };
+                let answer: &[u8] = if line == "version" { b"VERSION 1.5.22\r\n" } else { b"ERROR\r\n" };
                 let _ = (&stream).write_all(answer);
             }
         }
     });
     let mut options = small_chunks(1000);
     options.retry_timeout = Duration::from_secs(60);
+    options.protocol = Some(Protocol::Meta);
     let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], options);
     let stopped = loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
     let source = stopped.source().map(ToString::to_string);
-    let expected = "it answers 'ERROR' to a meta command: memcached 1.6 or newer is needed";
+    let expected =
+        "it answers 'ERROR' to a meta command: use the classic protocol, or memcached 1.6 or newer";
     assert_eq!(source.as_deref(), Some(expected));
     Ok(())
 }
