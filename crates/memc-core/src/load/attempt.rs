@@ -23,12 +23,6 @@ use crate::route::Routes;
 use crate::send::lane::Lane;
 use crate::{Encode, Error, Input, Options, ProgressHandle, StopHandle};
 
-/// With at most as many lanes, a chunk mostly leaves enough for each.
-const FEW_LANES: usize = 16;
-
-/// A write of at least this many bytes is worth its costs.
-const WRITE_BYTES: usize = 128 * 1024;
-
 /// What an attempt works with.
 #[derive(Debug)]
 pub(crate) struct Settings<'a, E> {
@@ -55,12 +49,14 @@ pub(crate) struct Attempt<T> {
 }
 
 /// Reads, encodes and accounts. The routes say which lanes there are; each of `serve` takes the batches of some of them,
-/// on a thread of its own.
+/// on a thread of its own. A batch waits for further ones of its lane until they have `gather_bytes` together, a short
+/// time at most.
 pub(crate) fn run<E, I, T, F>(
     settings: &Settings<'_, E>,
     backlog: &mut Backlog<I>,
     on_event: &mut (impl FnMut(Event) -> EventResult + Send),
     routes: &Routes,
+    gather_bytes: usize,
     serve: impl IntoIterator<Item = F>,
 ) -> Attempt<T>
 where
@@ -71,7 +67,6 @@ where
 {
     let Settings { encoder, options, pool, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
-    let gather_bytes = gather_bytes(lanes, options.max_bytes_in_flight);
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
     let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
@@ -147,15 +142,6 @@ where
             Attempt { report: RunReport::default(), error: Some(error), last_end, lanes: Vec::new() }
         }
     }
-}
-
-/// How many bytes of batches one lane of so many waits for before it writes them.
-fn gather_bytes(lanes: usize, max_bytes_in_flight: usize) -> usize {
-    if lanes <= FEW_LANES {
-        return 0;
-    }
-    // Of the bytes that may be in flight, the lanes gather a quarter: the others are read, encoded and acknowledged.
-    WRITE_BYTES.min(max_bytes_in_flight / (4 * lanes))
 }
 
 /// Starts a thread of the scope.
