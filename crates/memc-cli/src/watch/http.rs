@@ -25,10 +25,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::output::metrics;
-use crate::watch::Watched;
 use crate::watch::listener::{Listener, SocketFile};
 use crate::watch::look;
 use crate::watch::status::{self, Verdict};
+use crate::watch::watched::Watched;
 
 /// How many connections are open at most.
 const CONNECTIONS: usize = 64;

@@ -8,8 +8,8 @@ use memc_core::Loader;
 use memc_core::apps::AppsEncoder;
 
 use crate::inputs::find::Found;
-use crate::watch::Watched;
 use crate::watch::live::{Backlog, Live};
+use crate::watch::watched::Watched;
 
 /// How often the pace is looked at.
 const SAMPLE: Duration = Duration::from_secs(1);

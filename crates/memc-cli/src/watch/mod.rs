@@ -5,7 +5,8 @@ mod http;
 pub(crate) mod listener;
 pub(crate) mod live;
 mod look;
-mod status;
+pub(crate) mod status;
+pub(crate) mod watched;
 
 use std::sync::Arc;
 use std::thread;
@@ -14,21 +15,9 @@ use anyhow::{Context, Result};
 use memc_core::Loader;
 use memc_core::apps::AppsEncoder;
 
-use crate::args::Args;
-use crate::output::log::Log;
-use crate::output::service::Service;
 use crate::watch::http::Server;
 use crate::watch::listener::{Listener, SocketFile};
-use crate::watch::live::Live;
-
-/// All that is shown comes from here.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) args: Args,
-    pub(crate) live: Arc<Live>,
-    pub(crate) service: Service,
-    pub(crate) log: Log,
-}
+use crate::watch::watched::Watched;
 
 /// Serves until the process ends, on threads of its own. `checker` asks the servers how they are. Returns the file of a
 /// Unix socket, which is to be dropped at the end.

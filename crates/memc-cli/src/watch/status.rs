@@ -8,9 +8,9 @@ use crate::args::VERSION;
 use crate::output::log;
 use crate::output::report::{self, LineCounts};
 use crate::run::servers;
-use crate::watch::Watched;
 use crate::watch::history;
 use crate::watch::live::{Doing, Now};
+use crate::watch::watched::Watched;
 
 /// Goes up when a name is taken away or changes its meaning, not when one is added.
 const SCHEMA_VERSION: u32 = 1;
@@ -158,7 +158,7 @@ fn not_ready(servers: &[Server], doing: &Doing) -> Vec<String> {
     match doing {
         Doing::Starting => reasons.push("it has not started to look for files".to_owned()),
         Doing::HeldUp { name, why, .. } => {
-            reasons.push(format!("{name} is not complete ({why}) and holds up all later files"))
+            reasons.push(format!("{name} is not complete ({why}) and holds up all later files"));
         }
         Doing::Stopping(signal) => reasons.push(format!("it stops ({signal})")),
         Doing::Loading | Doing::Waiting => {}
