@@ -191,6 +191,15 @@ fn a_follower_is_watched_from_its_start_to_its_end() -> Result<()> {
     );
     ensure!(open.body.ends_with("# EOF\n"), "{open:?}");
 
+    // The dashboard shows nothing else.
+    let dashboard = include_str!("../../../../dist/grafana/memc-load.json");
+    serde_json::from_str::<Value>(dashboard)?;
+    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    for name in dashboard.split("memc_load_").skip(1).filter_map(|rest| rest.split(|it| !is_name(it)).next())
+    {
+        ensure!(metrics.body.contains(&format!("\nmemc_load_{name}")), "the dashboard shows {name}");
+    }
+
     // One that is not complete.
     let name = work.name("2.tsv.gz");
     let whole = memc_testkit::gzip(b"imei\tx\t1\t2\t3\n")?;
