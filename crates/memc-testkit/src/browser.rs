@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Nothing of its own comes up, and nothing is fetched but the page.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "--headless",
     "--remote-debugging-pipe",
     "--no-sandbox",
@@ -29,6 +29,7 @@ const OPTIONS: [&str; 11] = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
+    "--hide-scrollbars",
 ];
 
 /// A browser with one page. It ends when this is dropped.
