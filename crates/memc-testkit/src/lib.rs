@@ -8,7 +8,9 @@
 //! - [`Proxy`]: stands between a loader and a server, and breaks their connections on request.
 //! - [`Relay`]: a proxy that holds what it has read, and delivers it at its pace, even when its client is gone.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
+//! - [`Twemproxy`]: a real twemproxy in front of servers.
 
+mod acceptor;
 mod browser;
 mod floor;
 mod memcached;
@@ -16,6 +18,7 @@ mod model;
 mod proxy;
 mod relay;
 mod sample;
+mod twemproxy;
 
 pub use browser::Browser;
 pub use floor::Floor;
@@ -24,6 +27,7 @@ pub use model::Model;
 pub use proxy::{Fault, Proxy};
 pub use relay::{Close, Holding, Relay};
 pub use sample::{Sample, gzip};
+pub use twemproxy::Twemproxy;
 
 /// The device types of the log, in the order in which tests give their servers.
 pub const DEVICE_TYPES: [&str; 4] = ["idfa", "gaid", "adid", "dvid"];

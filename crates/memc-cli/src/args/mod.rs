@@ -18,9 +18,10 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use log::LevelFilter;
+use memc_core::Distribution;
 
 use crate::args::routes::Route;
-pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
+pub(crate) use crate::args::values::{LogFormat, OnBroken, ProtocolChoice, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
 use crate::watch::listener::ListenAddress;
@@ -100,10 +101,10 @@ pub(crate) struct Args {
     )]
     pub(crate) on_broken: OnBroken,
 
-    /// Server for idfa records
+    /// Server for idfa records, or a list
     #[arg(
         long,
-        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
+        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path; or a list",
         long_help = help::LONG_HELP_ON_SERVERS,
         global = true,
         value_name = "ADDR",
@@ -148,9 +149,33 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
+    /// How readers choose among the servers of a list: ketama, crc32 and others
+    ///
+    /// ketama: php-memcached's compatible mode, pylibmc's and libmemcached's `ketama_weighted`, spymemcached, twemproxy's
+    /// ketama with md5. ketama-plain: pylibmc's and Django's ketama. one-at-a-time: php-memcached and pylibmc without
+    /// settings. crc32: python-memcached from 1.60, twemproxy's modula with crc32. crc32-nonzero: python-memcached before
+    /// 1.60. crc32-ieee: gomemcache. rendezvous: pymemcache. The guide has a table with their settings.
+    #[arg(long, global = true, value_name = "NAME", default_value = "ketama", help_heading = "Servers")]
+    distribution: Distribution,
+
     /// The device types with their servers: the script's four, then the further ones.
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
+
+    /// The protocol to speak: meta, classic, or auto, what each server turns out to speak
+    ///
+    /// A memcached of 1.6 or newer speaks meta commands. Proxies such as twemproxy and mcrouter, and what is older, speak
+    /// the classic protocol. What a server speaks is found out when it is first connected to. Most proxies give no
+    /// statistics: a restart of a server behind one is not noticed, which a W line says.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROTOCOL",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Servers"
+    )]
+    pub(crate) protocol: ProtocolChoice,
 
     /// How long to wait for a connection, and then for a server to take or send a byte
     #[arg(
@@ -172,6 +197,13 @@ pub(crate) struct Args {
         help_heading = "Servers"
     )]
     pub(crate) retry_for: Duration,
+
+    /// Have records expire this long after the start of the load [default: never]
+    ///
+    /// With --follow, of the round that loads the file. memcached counts it by its own clock, in whole seconds. A
+    /// record that has expired counts as missing to verify.
+    #[arg(long, value_name = "DURATION", value_parser = values::ttl, help_heading = "Servers")]
+    pub(crate) ttl: Option<Duration>,
 
     /// Threads that parse and serialize [default: cores less one]
     ///
@@ -315,7 +347,7 @@ pub(crate) enum Operation {
     /// Read back every key of the files and compare
     ///
     /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
-    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
+    /// files counts. A record that has expired is missing. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
     /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
     Verify {
         /// The files
@@ -408,13 +440,22 @@ impl fmt::Display for Args {
             write!(out, " log-format=json")?;
         }
         for route in &self.routes {
-            write!(out, " {}={}", route.device_type, route.server)?;
+            write!(out, " {}={}", route.device_type, route.group)?;
+        }
+        if let Some(distribution) = routes::distribution(&self.routes) {
+            write!(out, " distribution={distribution}")?;
         }
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {
             if let Some(path) = path {
                 write!(out, " {name}={}", shown(path))?;
             }
+        }
+        if self.protocol != ProtocolChoice::Auto {
+            write!(out, " protocol={}", self.protocol)?;
+        }
+        if let Some(ttl) = self.ttl {
+            write!(out, " ttl={}", humantime::format_duration(ttl))?;
         }
         if let Some(address) = &self.listen {
             write!(out, " listen={address}")?;

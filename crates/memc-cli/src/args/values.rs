@@ -1,11 +1,13 @@
 //! The values that options take, and what is wrong with those that they do not.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use memc_core::Protocol;
 
 use crate::inputs::find;
 use crate::inputs::walk;
@@ -17,6 +19,33 @@ pub(crate) enum ShowProgress {
     Auto,
     /// Not at all.
     Never,
+}
+
+/// The protocol to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolChoice {
+    /// What each server turns out to speak.
+    Auto,
+    Meta,
+    Classic,
+}
+
+impl ProtocolChoice {
+    /// The one to speak, unless it is to be found out.
+    pub(crate) fn fixed(self) -> Option<Protocol> {
+        match self {
+            Self::Auto => None,
+            Self::Meta => Some(Protocol::Meta),
+            Self::Classic => Some(Protocol::Classic),
+        }
+    }
+}
+
+/// As it is written on the command line.
+impl fmt::Display for ProtocolChoice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| out.write_str(value.get_name()))
+    }
 }
 
 /// How a log line is written.
@@ -72,6 +101,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// After which time records expire. memcached's protocols say when in 31 bits of seconds since 1970.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match now.saturating_add(ttl).as_secs() > u64::from(i32::MAX.unsigned_abs()) {
+        true => Err("it ends after January 2038, which memcached's protocols cannot say".to_owned()),
+        false => Ok(ttl),
     }
 }
 

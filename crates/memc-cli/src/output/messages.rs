@@ -7,6 +7,7 @@ use memc_core::apps::UserApps;
 use memc_core::apps::prost::Message;
 use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
 
+use crate::args::Args;
 use crate::args::routes::Route;
 use crate::inputs::find;
 use crate::inputs::name::shown;
@@ -37,8 +38,9 @@ pub(crate) fn listening(listener: &Listener) {
 }
 
 /// Logs a record of a dry run, in the words of the old script.
-pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
-    match record_line(&servers[record.server], record.key, record.value) {
+pub(crate) fn dry_record(record: &DryRecord<'_>, routes: &[Route]) {
+    let server = &routes[record.group].group.servers()[record.server];
+    match record_line(&server.address, record.key, record.value) {
         Ok(line) => log::debug!("{line}"),
         Err(line) => log::error!("{line}"),
     }
@@ -139,6 +141,16 @@ pub(crate) fn still_away(routes: &[Route], address: &str, away_for: Duration, re
     log::warn!(server = address; "{server}: still away after {away_for}; retrying for another {left}");
 }
 
+/// Logs what cannot be known of a server.
+pub(crate) fn no_statistics(routes: &[Route], address: &str) {
+    let server = servers::named(routes, address);
+    log::warn!(
+        server = address;
+        "{server}: gives no statistics, as a proxy does: restarts and evictions of it, or of servers behind it, cannot be \
+         noticed"
+    );
+}
+
 /// Logs that a server is back.
 pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
     let server = servers::named(routes, address);
@@ -226,14 +238,18 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
 }
 
 /// Logs what became of the servers, which were asked at the end of a round that has not `failed`.
-pub(crate) fn servers(summary: &Summary, routes: &[Route], failed: bool) {
+pub(crate) fn servers(summary: &Summary, args: &Args, failed: bool) {
+    let (routes, dry) = (&args.routes, args.dry);
     for (server, report) in
         servers::of(routes).iter().filter_map(|server| Some((server, server.report(&summary.run.servers)?)))
     {
         let address = server.address.as_str();
         let ServerReport { records, batches, retries, evictions, memory_limit_bytes, .. } = *report;
+        let share = server.share_text().map_or_else(String::new, |share| format!("; {share}"));
         if batches > 0 {
-            log::debug!(server = address; "{server}: {records} records in {batches} batches");
+            log::debug!(server = address; "{server}: {records} records in {batches} batches{share}");
+        } else if dry && !share.is_empty() {
+            log::debug!(server = address; "{server}: {records} records{share}");
         }
         if retries > 0 {
             log::warn!(

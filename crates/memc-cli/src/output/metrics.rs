@@ -124,6 +124,14 @@ fn of_files(out: &mut Out<'_>, totals: &Totals) -> fmt::Result {
 
 /// One series for each address, with the device types that it serves.
 fn of_servers(out: &mut Out<'_>, servers: &[Server], progress: &[ServerProgress], now: &Now) -> fmt::Result {
+    let shares = servers.iter().flat_map(|server| {
+        let label = |(device_type, share): &(String, f64)| {
+            ([("device_type", device_type.clone()), ("server", server.address.clone())], *share)
+        };
+        server.shares.iter().map(label).collect::<Vec<_>>()
+    });
+    let help = "The part of a device type's keys that belongs to the server, from 0 to 1, where the type has a list.";
+    out.gauges("server_key_share_ratio", help, shares)?;
     let servers: Vec<_> = servers
         .iter()
         .map(|server| OneServer {
@@ -160,10 +168,15 @@ struct OneServer {
 /// Metrics of each server: the name, the help text, the value if it is known.
 type OfServers<T> = (&'static str, &'static str, fn(&OneServer) -> T);
 
-const GAUGES_OF_SERVERS: [OfServers<Option<u64>>; 4] = [
+const GAUGES_OF_SERVERS: [OfServers<Option<u64>>; 5] = [
     ("server_up", "0 while the server is away, else 1.", |it| {
         Some((it.totals.away.is_none() && it.seen.unreachable.is_none()).into())
     }),
+    (
+        "server_no_statistics",
+        "1 if the server gives no statistics, so that restarts and evictions cannot be noticed, else 0.",
+        |it| Some(it.totals.has_no_statistics.into()),
+    ),
     ("server_bytes_in_flight", "Bytes of commands that were sent and are not acknowledged.", |it| {
         Some(it.progress.bytes_in_flight)
     }),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport};
+use memc_core::{Counts, Distribution, InputReport};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{Args, VERSION};
+use crate::args::{Args, VERSION, routes};
 use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::run::servers;
@@ -35,6 +35,7 @@ struct Report<'a> {
     bytes_in: u64,
     files: Vec<File>,
     unfinished_file: Option<File>,
+    distribution: Option<&'static str>,
     servers: Vec<Server>,
 }
 
@@ -71,6 +72,8 @@ const NOT_EXCLUDED: &str = "a proxy that delivers what was in flight later than 
 struct Server {
     address: String,
     device_types: Vec<String>,
+    /// Of the device types that have a list.
+    shares: BTreeMap<String, f64>,
     records: u64,
     batches: u64,
     retries: u64,
@@ -79,6 +82,7 @@ struct Server {
     memory_limit_bytes: Option<u64>,
     restarted_at_end: bool,
     unreachable_at_end: bool,
+    no_statistics: bool,
     records_in_flight: u64,
     records_read_back: u64,
     records_set_again: u64,
@@ -109,6 +113,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         bytes_in: run.bytes_in,
         files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
         unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
+        distribution: routes::distribution(&args.routes).map(Distribution::name),
         servers: servers::of(&args.routes).into_iter().filter_map(|it| Server::new(it, summary)).collect(),
     };
     // Numbers, texts and lists of them always become JSON.
@@ -156,6 +161,7 @@ impl Server {
         let (_, lost) = summary.lost_on(&server.address);
         Some(Self {
             device_types: server.device_types,
+            shares: server.shares.into_iter().collect(),
             records: report.records,
             batches: report.batches,
             retries: report.retries,
@@ -164,6 +170,7 @@ impl Server {
             memory_limit_bytes: report.memory_limit_bytes,
             restarted_at_end: report.restarted,
             unreachable_at_end: report.unreachable,
+            no_statistics: report.no_statistics,
             records_in_flight: report.records_in_flight,
             records_read_back: report.records_read_back,
             records_set_again: report.records_set_again,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Error, Event, Input, Loader};
+use memc_core::{Error, Event, Input, Loader};
 
 use crate::args::Args;
 use crate::inputs::log_file::{Changed, LogFile};
@@ -23,7 +23,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) args: &'a Args,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) service: &'a Service,
-    pub(crate) servers: &'a [Address],
     pub(crate) loader: &'a Loader<AppsEncoder>,
     pub(crate) rejects: &'a mut Option<Rejects>,
     /// The name of the log that an earlier load has started.
@@ -55,7 +54,7 @@ impl Attempt<'_> {
         };
         let inputs: Vec<_> = logs.iter().map(input).collect();
         let result = if self.args.dry {
-            self.loader.dry_run(inputs, |record| messages::dry_record(&record, self.servers), on_event)
+            self.loader.dry_run(inputs, |record| messages::dry_record(&record, &self.args.routes), on_event)
         } else {
             self.loader.load(inputs, on_event)
         };

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Error, Loader, Options, StopHandle};
+use memc_core::{Error, Loader, Options, StopHandle};
 
-use crate::args::{Args, OnBroken};
+use crate::args::{Args, OnBroken, routes};
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
 use crate::inputs::log_file::{Changed, LogFile};
@@ -30,7 +30,6 @@ use crate::watch::live::Live;
 pub(crate) struct Job<'a> {
     pub(crate) args: &'a Args,
     bar: &'a ProgressBar,
-    servers: Vec<Address>,
     loader: Loader<AppsEncoder>,
     rejects: Option<Rejects>,
     pub(crate) service: Service,
@@ -61,15 +60,16 @@ enum Next {
 
 impl<'a> Job<'a> {
     pub(crate) fn new(args: &'a Args, bar: &'a ProgressBar, live: &Live) -> Result<Self> {
-        let (device_types, servers): (Vec<_>, Vec<Address>) =
-            args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
+        let (device_types, groups) = routes::unzip(&args.routes);
         let mut options = Options::default();
         options.connections = args.connections;
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
+        options.protocol = args.protocol.fixed();
+        options.ttl = args.ttl;
         options.report_rejected = args.rejects.is_some();
         options.threads = args.threads();
-        let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
+        let loader = Loader::new(AppsEncoder::new(device_types), groups, options);
         live.set_progress(loader.progress_handle());
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.
@@ -81,7 +81,7 @@ impl<'a> Job<'a> {
         let rejects = rejects::open(args.rejects.as_deref())?;
         let timeouts = args.timeout.saturating_add(args.retry_for);
         let service = Service::start(loader.progress_handle(), timeouts)?;
-        Ok(Self { args, bar, servers, loader, rejects, service, quarantine, started: None })
+        Ok(Self { args, bar, loader, rejects, service, quarantine, started: None })
     }
 
     /// Asks for the file of rejected lines to be opened again when no log is in progress.
@@ -164,7 +164,6 @@ impl<'a> Job<'a> {
             args: self.args,
             bar: self.bar,
             service: &self.service,
-            servers: &self.servers,
             loader: &self.loader,
             rejects: &mut self.rejects,
             started: self.started.take(),
@@ -208,7 +207,7 @@ impl<'a> Job<'a> {
 fn log_end(args: &Args, summary: &mut Summary, outcome: &Result<Outcome>) {
     let is_cancelled =
         |error: &anyhow::Error| matches!(error.downcast_ref::<Error>(), Some(Error::Cancelled));
-    messages::servers(summary, &args.routes, !matches!(outcome, Ok(Outcome::AllDone)));
+    messages::servers(summary, args, !matches!(outcome, Ok(Outcome::AllDone)));
     match outcome {
         Ok(Outcome::AllDone) => messages::run(summary, args.max_error_rate, false),
         Ok(Outcome::Incomplete(..)) => {

@@ -1,6 +1,7 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
+use crate::encode::expiry::Expiry;
 use crate::encode::record::Record;
 use crate::order::budget::CHUNK_BYTES;
 use crate::order::ledger::Ledger;
@@ -9,6 +10,7 @@ use crate::order::tally::Tally;
 use crate::read::chunk::{Chunk, Piece, Text};
 use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::route::{self, Routes};
+use crate::wire::attributes::Attributes;
 use crate::wire::batch::Batch;
 use crate::{Encode, Error};
 
@@ -27,6 +29,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
     pub(crate) routes: &'a Routes,
+    pub(crate) expiry: Expiry,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
@@ -113,19 +116,20 @@ impl<'a, E: Encode> Worker<'a, E> {
         }
         let record = &mut self.record;
         record.clear();
-        let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
+        let Some(group) = self.encoder.encode(line, record)? else { return Ok(()) };
         if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let Some(lane) = self.shared.routes.lane(server, &record.key) else {
-            let servers = self.shared.routes.places();
-            self.shared.ledger.abort(Error::ServerIndex { index: server, servers });
+        let Some(lane) = self.shared.routes.lane(group, &record.key) else {
+            let groups = self.shared.routes.groups();
+            self.shared.ledger.abort(Error::GroupIndex { index: group, groups });
             return Ok(());
         };
         if record.value.len() > LARGE_BYTES {
             self.batches[lane].reserve(record.value.len() + MAX_COMMAND_BYTES);
         }
-        self.batches[lane].push(number, &record.key, &record.value);
+        let attributes = Attributes { flags: record.flags, expiry: self.shared.expiry.of(record.ttl) };
+        self.batches[lane].push(number, &record.key, &record.value, attributes);
         if !record.dropped().is_empty() {
             note_dropped(record, number, tally);
         }

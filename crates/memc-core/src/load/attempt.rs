@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::buffers::BufferPool;
+use crate::encode::expiry::Expiry;
 use crate::encode::worker::{Shared, Worker};
 use crate::order::budget::Budget;
 use crate::order::events::Events;
@@ -30,6 +31,7 @@ pub(crate) struct Settings<'a, E> {
     pub(crate) pool: &'a ThreadPool,
     pub(crate) stop: &'a StopHandle,
     pub(crate) progress: &'a ProgressHandle,
+    pub(crate) expiry: Expiry,
     /// The index of the first input, and since when its time counts.
     pub(crate) first_input: (usize, Instant),
 }
@@ -61,7 +63,7 @@ where
     T: Send,
     F: FnOnce(&[Lane<'_>]) -> T + Send,
 {
-    let Settings { encoder, options, pool, stop, progress, first_input } = *settings;
+    let Settings { encoder, options, pool, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
     let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
@@ -77,6 +79,7 @@ where
         texts: &texts,
         batches: &batches,
         routes,
+        expiry,
         max_line_bytes: options.max_line_bytes,
         report_rejected: options.report_rejected,
     };

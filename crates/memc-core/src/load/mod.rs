@@ -6,10 +6,11 @@ mod dry_run;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::encode::expiry::Expiry;
 use crate::load::attempt::{Attempt, Settings};
 pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
@@ -21,7 +22,7 @@ use crate::send::lane::Lane;
 use crate::send::sender::Sender;
 use crate::send::server::Server;
 use crate::send::{pool, server};
-use crate::{Address, Encode, Error, Input, Options, ProgressHandle, StopHandle};
+use crate::{Encode, Error, Group, Input, Options, ProgressHandle, StopHandle};
 
 /// At most this many times in a row a load starts again with an input because a server was restarted.
 const MAX_RESTARTS: u32 = 5;
@@ -32,7 +33,7 @@ const RECENT: Duration = Duration::from_millis(250);
 /// They are asked again at most this often.
 const MAX_ROUNDS: usize = 5;
 
-/// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
+/// Loads inputs into servers: an [`Encode`] with the groups of servers that its records go to.
 ///
 /// A load has threads of its own: a pool of [`Options::threads`] that encodes, one thread that reads and decompresses,
 /// one that calls back, and one for each connection, which mostly waits; one more for each input that may keep its
@@ -52,14 +53,14 @@ pub struct Loader<E> {
 }
 
 impl<E: Encode> Loader<E> {
-    /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
+    /// A loader; the place of a group in `groups` is the index that the encoder returns for it. An
+    /// [`Address`](crate::Address) is a group of one server.
     ///
-    /// Addresses may be equal, and are one server then: so are all with the same host and port (or path), as they are
-    /// written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
+    /// Groups may have servers in common, which then count once: so do all with the same host and port (or path), as they
+    /// are written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
     /// records with one key holds for each of them alone.
-    #[expect(clippy::needless_pass_by_value, reason = "a loader owns what it is made of")]
-    pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        let routes = Routes::new(&servers, options.connections as usize);
+    pub fn new(encoder: E, groups: impl IntoIterator<Item: Into<Group>>, options: Options) -> Self {
+        let routes = Routes::new(groups.into_iter().map(Into::into), options.connections as usize);
         Self {
             encoder,
             progress: ProgressHandle::of(routes.servers()),
@@ -212,10 +213,10 @@ impl<E: Encode> Loader<E> {
     ///
     /// ```no_run
     /// use memc_core::apps::AppsEncoder;
-    /// use memc_core::{Loader, Options};
+    /// use memc_core::{Address, Loader, Options};
     ///
-    /// let servers = vec!["127.0.0.1:33013".parse()?];
-    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// let server: Address = "127.0.0.1:33013".parse()?;
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
     /// for check in loader.check()? {
     ///     match check.result {
     ///         Ok(status) => println!("{}: memcached {}", check.address, status.version),
@@ -232,7 +233,7 @@ impl<E: Encode> Loader<E> {
     pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
         self.check_options()?;
         thread::scope(|scope| {
-            let check = |address| move || server::check(address, self.options.io_timeout);
+            let check = |address| move || server::check(address, &self.options);
             let checks: Result<Vec<_>, _> = self
                 .routes
                 .servers()
@@ -247,11 +248,11 @@ impl<E: Encode> Loader<E> {
     ///
     /// ```
     /// use memc_core::apps::AppsEncoder;
-    /// use memc_core::{Input, Loader, Options};
+    /// use memc_core::{Address, Input, Loader, Options};
     ///
     /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942,8519\nidfa\tbad line\n";
-    /// let servers = vec!["127.0.0.1:33013".parse()?];
-    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// let server: Address = "127.0.0.1:33013".parse()?;
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
     /// let report = loader.dry_run(
     ///     [Input::bytes("sample", log)],
     ///     |record| assert_eq!(record.key, b"idfa:e7e1"),
@@ -276,8 +277,13 @@ impl<E: Encode> Loader<E> {
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
         self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
-            let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &mut on_record);
-            attempt::run(settings, backlog, on_event, &self.routes.by_place(), [show])
+            let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &self.routes, &mut on_record);
+            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes.by_group(), [show]);
+            attempt.report.servers = self.empty_report().servers;
+            for (server, records) in attempt.report.servers.iter_mut().zip(attempt.lanes.iter().flatten()) {
+                server.records = *records;
+            }
+            attempt
         })
     }
 
@@ -296,8 +302,8 @@ impl<E: Encode> Loader<E> {
     }
 
     fn check_options(&self) -> Result<(), Error> {
-        if self.routes.places() == 0 {
-            return Err(Error::InvalidOptions { option: "servers", problem: "there must be at least one" });
+        if self.routes.groups() == 0 {
+            return Err(Error::InvalidOptions { option: "groups", problem: "there must be at least one" });
         }
         self.options.check()
     }
@@ -323,6 +329,7 @@ impl<E: Encode> Loader<E> {
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
     ) -> Result<RunReport, LoadError> {
         let started = Instant::now();
+        let expiry = Expiry::new(SystemTime::now(), self.options.ttl);
         let mut backlog = Backlog::new(inputs.into_iter());
         let mut report = self.empty_report();
         let (mut restarts, mut last_end) = (0, started);
@@ -334,6 +341,7 @@ impl<E: Encode> Loader<E> {
                 pool,
                 stop: &self.stop,
                 progress: &self.progress,
+                expiry,
                 first_input: (report.inputs, last_end),
             };
             let ended = attempt(&settings, &mut backlog, &mut on_event);

@@ -13,10 +13,10 @@ use crate::Address;
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
-/// use memc_core::{Input, Loader, Options};
+/// use memc_core::{Address, Input, Loader, Options};
 ///
-/// let servers = vec!["127.0.0.1:33013".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+/// let server: Address = "127.0.0.1:33013".parse()?;
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
 /// let progress = loader.progress_handle();
 /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\n";
 /// loader.dry_run([Input::reader("sample", log)], |_| (), |_| Ok(()))?;

@@ -51,7 +51,7 @@ impl Window {
 
     /// The next batch to write, which counts as in flight from now on. While records are `suspect`, none is written
     /// behind those that are written again or behind the end of an input, so that they can be read back there.
-    pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&Batch> {
+    pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&mut Batch> {
         let at = self.written;
         let is_held = suspect
             && (self.again > 0 && at >= self.again
@@ -60,7 +60,7 @@ impl Window {
             return None;
         }
         self.in_flight = self.in_flight.max(at + 1);
-        self.batches.get(at)
+        self.batches.get_mut(at)
     }
 
     /// That batch has been written.
@@ -111,12 +111,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::attributes::Attributes;
 
     fn batch(line: u32, ends_input: bool) -> Batch {
         let mut batch = Batch::default();
         batch.ends_input = ends_input;
         if !ends_input {
-            batch.push(line, b"k", b"");
+            batch.push(line, b"k", b"", Attributes::default());
         }
         batch
     }

@@ -36,6 +36,7 @@ pub(crate) struct StatsReader {
     pid: Option<u64>,
     time: Option<u64>,
     uptime: Option<u64>,
+    evictions: Option<u64>,
 }
 
 impl StatsReader {
@@ -67,7 +68,8 @@ impl StatsReader {
             "total_items" => stats.total_items = Some(number()?),
             "curr_items" => stats.curr_items = Some(number()?),
             "evictions" | "slab_reassign_evictions_nomem" => {
-                stats.evictions = stats.evictions.saturating_add(number()?);
+                let evictions = self.evictions.get_or_insert(0);
+                *evictions = evictions.saturating_add(number()?);
             }
             "bytes" => stats.memory_used_bytes = Some(number()?),
             "limit_maxbytes" => stats.memory_limit_bytes = Some(number()?),
@@ -76,7 +78,8 @@ impl StatsReader {
         Ok(())
     }
 
-    /// What all lines say, unless what identifies the process is missing.
+    /// What all lines say, unless what identifies the process, or says how it is, is missing: a proxy may have numbers of
+    /// its own.
     pub(crate) fn finish(self) -> io::Result<ServerStats> {
         let needed =
             |number: Option<u64>, name: &str| number.ok_or_else(|| wrong(&format!("lacks '{name}'")));
@@ -84,6 +87,7 @@ impl StatsReader {
             pid: needed(self.pid, "pid")?,
             time: needed(self.time, "time")?,
             uptime_seconds: needed(self.uptime, "uptime")?,
+            evictions: needed(self.evictions, "evictions")?,
             ..self.stats
         })
     }
@@ -170,6 +174,7 @@ mod tests {
             ("STAT pid 1\nSTAT uptime 2", "lacks 'time'"),
             ("STAT pid 1\nSTAT time 2", "lacks 'uptime'"),
             ("STAT time 1\nSTAT uptime 2", "lacks 'pid'"),
+            ("STAT pid 1\nSTAT uptime 2\nSTAT time 3", "lacks 'evictions'"),
             ("STAT pid -1", "has '-1' for 'pid'"),
             ("STAT pid", "has '' for 'pid'"),
             ("STAT rusage_user 1.5", "has '1.5' for 'rusage_user'"),

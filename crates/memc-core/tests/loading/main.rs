@@ -7,6 +7,9 @@
 //! - `late`: sets that arrive late, by way of something that holds them.
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
+//! - `groups`: several servers for one type of record.
+//! - `kept`: flags, and when records expire.
+//! - `proxies`: what speaks the classic protocol only.
 //! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `threads`: whose threads do the work.
@@ -16,11 +19,15 @@ mod content;
 mod examples;
 mod faults;
 mod forgetful;
+mod groups;
+mod kept;
 mod late;
 mod outages;
+mod proxies;
 mod rules;
 mod secured;
 mod slow;
+mod standin;
 mod stops;
 mod threads;
 
