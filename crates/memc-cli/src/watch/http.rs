@@ -188,6 +188,10 @@ impl Served {
             "/status.json" => {
                 answer(StatusCode::OK, JSON, self.status.or_make(|| json(&status::status(watched))))
             }
+            // Figures of records that were not sent would be taken for those of records that were.
+            "/metrics" if watched.args.dry => {
+                answer(StatusCode::NOT_FOUND, PLAIN, "a dry run has no metrics\n")
+            }
             "/metrics" if asks_for_open_metrics(request.headers()) => {
                 let text = self.open_metrics.or_make(|| metrics::open_metrics(&watched.args, &watched.live));
                 answer(StatusCode::OK, metrics::OPEN_METRICS, text)

@@ -29,12 +29,18 @@ pub(crate) fn start(
     let (server, file) = Server::new(listener).context("option --listen")?;
     let watched = Arc::new(watched);
     let (sampled, looked, asked) = (Arc::clone(&watched), Arc::clone(&watched), Arc::clone(&watched));
+    // A dry run needs no servers.
+    let ask_servers = move || {
+        if !asked.args.dry {
+            look::ask_servers(&asked.live, &checker)
+        }
+    };
     for (name, work) in [
         ("watch: http", Box::new(move || server.run(watched)) as Box<dyn FnOnce() + Send>),
         ("watch: pace", Box::new(move || look::take_samples(&sampled.live))),
         // A folder, and a server, may keep who asks it waiting.
         ("watch: files", Box::new(move || look::count_files(&looked))),
-        ("watch: servers", Box::new(move || look::ask_servers(&asked.live, &checker))),
+        ("watch: servers", Box::new(ask_servers)),
     ] {
         let thread = thread::Builder::new().name(name.to_owned());
         thread.spawn(work).context("option --listen: cannot start its threads")?;

@@ -143,6 +143,9 @@ fn marked(count: u64) -> Cell<'static> {
 
 fn memory(server: &Server) -> String {
     let bytes = |bytes: Option<u64>| bytes.map_or("–".to_owned(), |bytes| BinaryBytes(bytes).to_string());
+    if server.no_statistics {
+        return "no statistics".to_owned();
+    }
     format!("{} of {}", bytes(server.memory_used_bytes), bytes(server.memory_limit_bytes))
 }
 
@@ -226,7 +229,7 @@ mod tests {
             "backlog": {"files": 3, "bytes": 2048, "oldest_seconds": 3700.0}, "files_quarantined": 0,
             "files_over_error_rate": 1, "history": {"interval_seconds": 2, "records_per_second": [1, 5, 9000, 0]},
             "servers": [{
-                "address": "h:1", "device_types": ["idfa"], "up": false, "away_reason": "refused",
+                "address": "h:1", "device_types": ["idfa"], "up": false, "away_reason": "refused", "shares": {}, "no_statistics": false,
                 "away_seconds": 3.0, "version": null, "share": 0.25, "records": 1000, "bytes_in_flight": 1024,
                 "round_trip_seconds": 0.002, "retries": 7, "evictions": 8, "restarts": 0, "files_lost": 0,
                 "memory_used_bytes": 1024, "memory_limit_bytes": 4096,
