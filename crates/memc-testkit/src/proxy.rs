@@ -298,9 +298,13 @@ impl Flow<'_> {
             // Not before the server would have said something.
             End::Say(_) | End::Flood(_) if (&mut &*self.from).read(&mut buffer)? == 0 => return Ok(()),
             End::Say(words) => self.write(words)?,
-            End::Flood(words) => loop {
-                self.write(words)?;
-            },
+            // Many at a time, or the writing alone takes seconds until the other side has had enough.
+            End::Flood(words) => {
+                let many = words.repeat(buffer.len().div_ceil(words.len().max(1)));
+                loop {
+                    self.write(&many)?;
+                }
+            }
         }
         io::copy(&mut &*self.from, &mut io::sink()).map(drop)
     }

@@ -49,12 +49,14 @@ pub(crate) struct Attempt<T> {
 }
 
 /// Reads, encodes and accounts. The routes say which lanes there are; each of `serve` takes the batches of some of them,
-/// on a thread of its own.
+/// on a thread of its own. A batch waits for further ones of its lane until they have `gather_bytes` together, a short
+/// time at most.
 pub(crate) fn run<E, I, T, F>(
     settings: &Settings<'_, E>,
     backlog: &mut Backlog<I>,
     on_event: &mut (impl FnMut(Event) -> EventResult + Send),
     routes: &Routes,
+    gather_bytes: usize,
     serve: impl IntoIterator<Item = F>,
 ) -> Attempt<T>
 where
@@ -65,7 +67,7 @@ where
 {
     let Settings { encoder, options, pool, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
-    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
+    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
     let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
     let budget = Budget::new(options.max_bytes_in_flight);
@@ -87,6 +89,7 @@ where
         ledger: &ledger,
         budget: &budget,
         events: &events,
+        queues: &queues,
         texts: &texts,
         batches: &batches,
         options,
