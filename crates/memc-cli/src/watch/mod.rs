@@ -32,7 +32,7 @@ pub(crate) fn start(
     // A dry run needs no servers.
     let ask_servers = move || {
         if !asked.args.dry {
-            look::ask_servers(&asked.live, &checker)
+            look::ask_servers(&asked.live, &checker);
         }
     };
     for (name, work) in [
