@@ -34,6 +34,7 @@ mod servers;
 mod service;
 mod signals;
 mod terminal;
+mod top;
 mod variables;
 mod verify;
 mod watch;
