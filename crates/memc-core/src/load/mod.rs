@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dry_run;
+pub mod stages;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,7 +137,7 @@ impl<E: Encode> Loader<E> {
         let mut servers: Vec<Server> = addresses
             .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
             .collect();
-        let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+        let result = self.run(inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
             let servers = &servers;
             let serve = (0..self.routes.lanes()).map(|lane| {
@@ -145,7 +146,7 @@ impl<E: Encode> Loader<E> {
                     Sender::new(&servers[server], connection, &lanes[lane], &self.options, &self.stop).run()
                 }
             });
-            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes, serve);
+            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &self.routes, serve);
             let mut reports = self.empty_report().servers;
             for (lane, report) in attempt.lanes.iter().enumerate() {
                 reports[self.routes.of_lane(lane).0].merge(report);
@@ -273,9 +274,9 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
-        self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+        self.run(inputs, on_event, |settings, backlog, on_event| {
             let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &mut on_record);
-            attempt::run(settings, backlog, on_event, &self.routes.by_place(), [show])
+            attempt::run(settings, &pool, backlog, on_event, &self.routes.by_place(), [show])
         })
     }
 
@@ -315,7 +316,6 @@ impl<E: Encode> Loader<E> {
     /// Makes attempts over the inputs: another one with those that are not finished, as long as servers restart.
     fn run<I: Iterator<Item = Input> + Send, F: FnMut(Event) -> EventResult + Send, T>(
         &self,
-        pool: &ThreadPool,
         inputs: impl IntoIterator<Item = Input, IntoIter = I>,
         mut on_event: F,
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
@@ -329,7 +329,6 @@ impl<E: Encode> Loader<E> {
             let settings = Settings {
                 encoder: &self.encoder,
                 options: &self.options,
-                pool,
                 stop: &self.stop,
                 progress: &self.progress,
                 first_input: (report.inputs, last_end),

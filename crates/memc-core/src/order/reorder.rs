@@ -8,7 +8,7 @@ use crate::wire::batch::Batch;
 /// The queue in which a batch waits for its turn. Workers submit and never wait here; the one thread that
 /// serves the connection takes. The ledger bounds how many batches there can be.
 #[derive(Debug, Default)]
-pub(crate) struct ReorderQueue {
+pub struct ReorderQueue {
     state: Mutex<State>,
     ready: Condvar,
 }
@@ -23,7 +23,7 @@ struct State {
 
 impl ReorderQueue {
     /// Leaves the batch of chunk `number`; each chunk leaves one, be it empty.
-    pub(crate) fn submit(&self, number: u64, batch: Batch) {
+    pub fn submit(&self, number: u64, batch: Batch) {
         let mut state = self.lock();
         let at = usize::try_from(number - state.next).unwrap_or(usize::MAX);
         if state.waiting.len() <= at {
@@ -53,7 +53,7 @@ impl ReorderQueue {
     }
 
     /// Says that no batch will be submitted any more.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.lock().closed = true;
         self.ready.notify_one();
     }

@@ -9,7 +9,8 @@ use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedL
 
 /// Counts and quotes of one chunk; its lines are counted from 0 here.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Tally {
     pub(crate) counts: Counts,
     /// The first rejected lines of each reason.
     pub(crate) quotes: Vec<RejectedLine>,

@@ -5,7 +5,7 @@ use crate::wire::meta::{self, Answers};
 
 /// Quiet sets, closed by the no-op: the server answers only refusals and the end. Reused from chunk to chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     commands: Vec<u8>,
     records: Vec<Place>,
     /// Whether its chunk is the last one of an input.
