@@ -106,9 +106,9 @@ impl<E: Encode> Stages<E> {
     ///
     /// # Errors
     ///
-    /// If the loader's options are invalid.
-    pub fn new(loader: &Loader<E>, is_dry: bool) -> Result<Self, Error> {
-        loader.check_options()?;
+    /// If the loader's options are invalid; nothing is done then.
+    pub fn new(loader: &Loader<E>, is_dry: bool) -> Result<Self, LoadError> {
+        loader.check_options().map_err(|error| loader.not_started(error))?;
         let routes = if is_dry { loader.routes.by_place() } else { loader.routes.clone() };
         let shared = Arc::new(Shared::new(&loader.options, &routes));
         Ok(Self { loader: loader.clone(), shared, is_dry })

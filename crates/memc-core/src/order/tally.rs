@@ -18,6 +18,7 @@ pub struct Tally {
     pub(crate) dropped_parts: Vec<DroppedPart>,
     /// All rejected lines and the text that they are in, if they are to be emitted.
     pub(crate) places: BTreeMap<RejectReason, Vec<u32>>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) text: Vec<u8>,
 }
 
@@ -40,6 +41,18 @@ impl Tally {
         if keep {
             self.places.entry(reason).or_default().push(line);
         }
+    }
+
+    /// The text that the rejected lines are in, which its serialized form leaves out.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The same with this text.
+    #[must_use]
+    pub fn with_text(self, text: Vec<u8>) -> Self {
+        Self { text, ..self }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
