@@ -10,8 +10,9 @@ use memc_core::{DryRecord, Encode, Error};
 use timely::WorkerConfig;
 use timely::communication::AllocatorBuilder;
 
+use crate::ahead::Ahead;
 use crate::files::Files;
-use crate::flow::{Flow, Limits};
+use crate::flow::Flow;
 use crate::state::{Desk, State};
 
 /// Which part of a cluster a process is.
@@ -43,10 +44,16 @@ impl Part {
 /// What an attempt is made with.
 pub(crate) struct Attempt<'a, E> {
     pub(crate) part: Part,
-    pub(crate) limits: Limits,
+    pub(crate) ahead: Ahead,
     pub(crate) stages: &'a Stages<E>,
     pub(crate) state: Arc<State>,
+    pub(crate) work: Work,
+}
+
+/// What is to be done in an attempt.
+pub(crate) struct Work {
     pub(crate) paths: Vec<PathBuf>,
+    /// The number of the first of these files in the load.
     pub(crate) first_file: usize,
     pub(crate) files: Arc<dyn Files>,
     /// In the first process.
@@ -60,7 +67,7 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
         allocators: Vec<AllocatorBuilder>,
         on_record: Option<&mut (impl FnMut(DryRecord<'_>) + Send)>,
     ) -> Ended {
-        let Self { part, limits, stages, state, paths, first_file, files, books } = self;
+        let Self { part, ahead, stages, state, work: Work { paths, first_file, files, books } } = self;
         let owners = part.owners(stages);
         let lanes: Vec<_> = owners.iter().map(|_| (Turns::default(), Desk::new(&state))).collect();
         let flow = Arc::new(Flow {
@@ -69,7 +76,7 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
             paths,
             first_file,
             files,
-            limits,
+            ahead,
             owners,
             lanes,
             books: Mutex::new(books),

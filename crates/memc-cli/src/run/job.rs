@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
+use memc_cluster::Cluster;
 use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Error, Loader, Options, StopHandle};
 
@@ -30,7 +31,9 @@ pub(crate) struct Job<'a> {
     pub(crate) args: &'a Args,
     bar: &'a ProgressBar,
     servers: Vec<Address>,
-    loader: Loader<AppsEncoder>,
+    pub(crate) loader: Loader<AppsEncoder>,
+    /// Who loads, if it is more than this process with one file after the other.
+    pub(crate) cluster: Option<Cluster>,
     rejects: Option<Rejects>,
     pub(crate) service: Service,
     quarantine: Option<Quarantine>,
@@ -71,15 +74,15 @@ impl<'a> Job<'a> {
         let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.
-            OnBroken::Quarantine(folder) if !args.dry => {
+            OnBroken::Quarantine(folder) if !args.dry && !args.is_helper() => {
                 Some(Quarantine::open(folder).context("option --on-broken")?)
             }
             _ => None,
         };
-        let rejects = rejects::open(args.rejects.as_deref())?;
+        let rejects = if args.is_helper() { None } else { rejects::open(args.rejects.as_deref())? };
         let timeouts = args.timeout.saturating_add(args.retry_for);
         let service = Service::start(loader.progress_handle(), timeouts)?;
-        Ok(Self { args, bar, servers, loader, rejects, service, quarantine, started: None })
+        Ok(Self { args, bar, servers, loader, cluster: None, rejects, service, quarantine, started: None })
     }
 
     /// Asks for the file of rejected lines to be opened again when no log is in progress.
@@ -159,6 +162,7 @@ impl<'a> Job<'a> {
             service: &self.service,
             servers: &self.servers,
             loader: &self.loader,
+            cluster: self.cluster.as_mut(),
             rejects: &mut self.rejects,
             started: self.started.take(),
         };

@@ -19,6 +19,7 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::scheduling::Activator;
 use timely::worker::Worker;
 
+use crate::ahead::Ahead;
 use crate::files::Files;
 use crate::state::{Desk, State};
 
@@ -33,22 +34,13 @@ pub(crate) struct Flow<E> {
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) first_file: usize,
     pub(crate) files: Arc<dyn Files>,
-    pub(crate) limits: Limits,
+    pub(crate) ahead: Ahead,
     /// For each lane its worker.
     pub(crate) owners: Vec<usize>,
     /// For each lane its turns and its desk, used where its worker is.
     pub(crate) lanes: Vec<(Turns, Desk)>,
     /// Taken by the first worker of all.
     pub(crate) books: Mutex<Option<Books>>,
-}
-
-/// How far workers get ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Files beyond the oldest that is not finished.
-    pub(crate) files_ahead: usize,
-    /// Bytes that a worker has encoded and that are not finished.
-    pub(crate) bytes_ahead: usize,
 }
 
 impl<E: Encode + 'static> Flow<E> {

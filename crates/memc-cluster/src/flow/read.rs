@@ -117,8 +117,8 @@ impl<E: Encode + 'static> Reader<E> {
             self.bytes_in_flight -= bytes;
         }
         let ahead = self.place.file.saturating_sub(Place::of_time(oldest).file) as usize;
-        let limits = self.flow.limits;
-        ahead <= limits.files_ahead && self.bytes_in_flight <= limits.bytes_ahead
+        let most = self.flow.ahead;
+        ahead <= most.files && self.bytes_in_flight <= most.bytes
     }
 
     /// Starts the thread that reads the next file.

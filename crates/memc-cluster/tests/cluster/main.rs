@@ -1,7 +1,9 @@
 //! Tests of whole loads by several workers, against real memcached processes.
 //!
+//! - `processes`: several processes, each of them a thread here.
 //! - `threads`: one process with several workers.
 
+mod processes;
 mod threads;
 
 use std::collections::BTreeMap;
