@@ -73,7 +73,7 @@ fn work(job: &mut Job<'_>, summary: &mut Summary, bell: Bell, rung: &Receiver<()
         false => once(job, summary),
     };
     if let Some(cluster) = job.cluster.take() {
-        cluster::end(cluster, &result);
+        cluster::end(cluster, &job.stop_handle(), &result);
     }
     result
 }

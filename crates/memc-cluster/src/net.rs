@@ -11,7 +11,6 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::{AllocatorBuilder, Hooks};
 
 use crate::error::{ClusterError, PeerError};
-use crate::fault::Fault;
 use crate::link::meet::Meeting;
 use crate::link::pipe::Pipe;
 use crate::link::pulse::Pulse;
@@ -170,16 +169,16 @@ impl Net {
                 Ok(Incoming::Message(_, Message::Begin(begin))) => return Ok(Some(begin)),
                 Ok(Incoming::Message(_, Message::Done)) => return Ok(None),
                 Ok(Incoming::Message(from, Message::Failed(failed))) => {
-                    self.fatal = Some(self.as_seen_here(from, failed));
+                    self.found(self.as_seen_here(from, failed));
                 }
                 Ok(Incoming::Message(..)) => {}
                 // Others that know already that all is done may have ended.
                 Ok(Incoming::Lost(error)) if error.process > 0 => {
                     lost.get_or_insert((Instant::now(), error));
                 }
-                Ok(Incoming::Lost(error)) => self.fatal = Some(error),
+                Ok(Incoming::Lost(error)) => drop(self.found(error)),
                 Err(_) if lost.as_ref().is_some_and(|(since, _)| since.elapsed() > DONE_GRACE) => {
-                    self.fatal = lost.take().map(|(_, error)| error);
+                    lost.take().into_iter().for_each(|(_, error)| drop(self.found(error)));
                 }
                 Err(_) => {}
             }
@@ -207,15 +206,25 @@ impl Net {
         if self.process == 0 {
             return self.send(&Message::Abort { attempt, fault: None });
         }
-        let fault = state.error().as_ref().map(Fault::from);
-        if let Some(first) = self.first() {
-            first.send_message(&Message::Abort { attempt, fault });
+        let error = state.error();
+        // A process that is asked to stop leaves the others, which says it all.
+        if let (Some(first), Some(error)) = (self.first(), error.as_ref())
+            && !matches!(error, Error::Cancelled)
+        {
+            first.send_message(&Message::Abort { attempt, fault: Some(error.into()) });
         }
     }
 
     fn fail(&mut self, error: PeerError, state: &State) {
-        let error = self.fatal.get_or_insert(error).clone();
+        let error = self.found(error);
         state.abort(Error::Caller { source: error.into() });
+    }
+
+    /// Notes what makes it impossible to go on, and returns what was noted first. A process that was itself stopped has
+    /// nothing to say of others.
+    fn found(&mut self, error: PeerError) -> PeerError {
+        let error = if self.pulse.is_still() { self.was_still() } else { error };
+        self.fatal.get_or_insert(error).clone()
     }
 
     /// What another process says of one that is at fault: if that is this one, the other has given it up.

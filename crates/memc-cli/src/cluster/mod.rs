@@ -75,16 +75,17 @@ pub(crate) fn help(job: &Job<'_>, mut cluster: Cluster) -> Result<()> {
     if served.is_ok() {
         log::info!("The first process has done all");
     }
-    end(cluster, &served);
+    end(cluster, &job.stop_handle(), &served);
     served
 }
 
 /// Leaves the cluster as this process ends, and says why if it ends early.
-pub(crate) fn end(cluster: Cluster, result: &Result<()>) {
-    let why = result.as_ref().err().map(|error| match error.downcast_ref() {
-        Some(Error::Cancelled) => "it was asked to".to_owned(),
-        _ => format!("{error:#}"),
-    });
+pub(crate) fn end(cluster: Cluster, stop: &StopHandle, result: &Result<()>) {
+    let why = match result {
+        Err(error) if !matches!(error.downcast_ref(), Some(Error::Cancelled)) => Some(format!("{error:#}")),
+        // A follower that is asked to stop between two rounds has not failed.
+        _ => stop.is_requested().then(|| "it was asked to".to_owned()),
+    };
     cluster.end(why.as_deref());
 }
 

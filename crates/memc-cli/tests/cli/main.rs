@@ -17,6 +17,7 @@ mod loading;
 mod locks;
 mod logging;
 mod lost;
+mod machines;
 mod memory;
 mod metrics;
 mod names;
