@@ -87,10 +87,13 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
             .map(|(lane, (_, (turns, account)))| LocalLane { lane, turns, account })
             .collect();
         let close = || local.iter().for_each(|lane| lane.turns.close());
-        let end = || match &*state.error() {
-            None if !state.is_aborted() => End::Done,
-            Some(Error::Restarted { .. }) => End::StartsAgain,
-            _ => End::Stopped,
+        let end = || {
+            let is_aborted = state.is_aborted();
+            match &*state.error() {
+                None if !is_aborted => End::Done,
+                Some(Error::Restarted { .. }) => End::StartsAgain,
+                _ => End::Stopped,
+            }
         };
         let servers = thread::scope(|scope| {
             let serving = thread::Builder::new().name("lanes".to_owned()).spawn_scoped(scope, || match on_record {

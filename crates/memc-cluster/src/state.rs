@@ -49,18 +49,18 @@ impl State {
         self.aborted.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it has ended, also for a reason from outside. Lanes ask before each batch that they send.
     pub(crate) fn is_aborted(&self) -> bool {
-        self.aborted.load(Ordering::Relaxed) || self.books.as_ref().is_some_and(Account::is_aborted)
-    }
-
-    /// Whether the attempt has to end, also for a reason from outside.
-    pub(crate) fn must_end(&self) -> bool {
-        if !self.is_aborted()
-            && let Some(error) = (self.check)()
-        {
-            self.abort(error);
+        if self.aborted.load(Ordering::Relaxed) || self.books.as_ref().is_some_and(Account::is_aborted) {
+            return true;
         }
-        self.is_aborted()
+        match (self.check)() {
+            Some(error) => {
+                self.abort(error);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Why it was ended here, if it was.

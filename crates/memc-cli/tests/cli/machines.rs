@@ -162,13 +162,14 @@ fn a_process_that_hangs_ends_all_in_time_and_writes_nothing_after_it() -> Result
             blames(&run, victim, "no sign of life for 2.0 s: it hangs, or the network is broken; end it before the next run")?;
         }
         ensure!(stopped.elapsed() < Duration::from_secs(2) + MARGIN, "{:?}", stopped.elapsed());
-        let stored = |work: &Workdir| -> Result<u64> {
-            Ok(work.servers()?.iter().map(|server| server.stat("cmd_set")).sum::<std::io::Result<u64>>()?)
+        let stored = |work: &Workdir| -> Result<Vec<u64>> {
+            Ok(work.servers()?.iter().map(|server| server.stat("cmd_set")).collect::<std::io::Result<_>>()?)
         };
         let before = stored(&work)?;
         hanging.signal(Signal::CONT)?;
         blames(&work.finish(hanging)?, victim, "was itself stopped for more than 1.5 s")?;
-        ensure!(stored(&work)? == before, "it has written after others gave it up");
+        let after = stored(&work)?;
+        ensure!(after == before, "process {victim} has written after others gave it up: {before:?} became {after:?}");
         let done = done(&work)?;
         set.stored(&work, done)?;
         finish(&work, start(&work, 2, &[])?)?.iter().try_for_each(|run| run.exits(0))?;

@@ -50,7 +50,7 @@ impl<E: Encode + 'static> Flow<E> {
         let (probe, reading) = self.build(worker);
         let mut seen = None;
         // The dataflow ends after the probe, when all workers know that all have finished.
-        while worker.has_dataflows() && !self.state.must_end() {
+        while worker.has_dataflows() && !self.state.is_aborted() {
             worker.step_or_park(Some(PARK));
             let oldest = probe.with_frontier(|frontier| frontier.first().copied());
             if oldest != seen {

@@ -102,7 +102,8 @@ impl<'a> Sender<'a> {
             }
             return Ok(());
         }
-        if self.connect()? == Step::Aborted {
+        // Connecting may have taken a while.
+        if self.connect()? == Step::Aborted || self.ledger.is_aborted() {
             return Ok(());
         }
         let connection = open(&mut self.connection)?;
