@@ -12,7 +12,8 @@ use timely::communication::AllocatorBuilder;
 
 use crate::ahead::Ahead;
 use crate::files::Files;
-use crate::flow::Flow;
+use crate::flow::shared::Flow;
+use crate::flow::worker;
 use crate::state::{Desk, State};
 
 /// Which part of a cluster a process is.
@@ -96,13 +97,14 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
             }
         };
         let servers = thread::scope(|scope| {
-            let serving = thread::Builder::new().name("lanes".to_owned()).spawn_scoped(scope, || match on_record {
-                Some(on_record) => {
-                    stages.show(&local, on_record);
-                    Ok(Vec::new())
-                }
-                None => stages.serve(&local, end, &|event| state.emit(event)),
-            });
+            let serving =
+                thread::Builder::new().name("lanes".to_owned()).spawn_scoped(scope, || match on_record {
+                    Some(on_record) => {
+                        stages.show(&local, on_record);
+                        Ok(Vec::new())
+                    }
+                    None => stages.serve(&local, end, &|event| state.emit(event)),
+                });
             let serving = match serving {
                 Ok(serving) => serving,
                 Err(source) => return Err(Error::Start { thread: "lanes", source }),
@@ -124,7 +126,7 @@ fn work<E: Encode + Send + Sync + 'static>(flow: &Arc<Flow<E>>, allocators: Vec<
     let nothing_to_keep: Box<dyn Any + Send> = Box::new(());
     let workers =
         timely::execute::execute_from(allocators, nothing_to_keep, WorkerConfig::default(), move |worker| {
-            worker_flow.work(worker);
+            worker::work(&worker_flow, worker);
         });
     match workers {
         Ok(workers) => {

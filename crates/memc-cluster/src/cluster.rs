@@ -137,7 +137,7 @@ impl Cluster {
             let emit = books.clone();
             let state = self.state(loader, Some(books.clone()), move |event| emit.emit(event));
             let work = Work { paths, first_file, files: Arc::clone(files), books: Some(books.clone()) };
-            self.attempt(&stages, state, work, on_record.as_mut())
+            self.attempt(&stages, &state, work, on_record.as_mut())
         })
     }
 
@@ -159,7 +159,8 @@ impl Cluster {
         {
             let first = net.first().cloned();
             self.attempt = attempt;
-            let stages = Stages::new(loader, is_dry).map_err(|stopped| ClusterError::Load { source: stopped.error })?;
+            let stages = Stages::new(loader, is_dry)
+                .map_err(|stopped| ClusterError::Load { source: stopped.error })?;
             let on_event = on_event.clone();
             let state = self.state(loader, None, move |event: Event| {
                 if let Some(first) = &first {
@@ -169,7 +170,7 @@ impl Cluster {
             });
             let paths = paths.into_iter().map(|path| OsString::from_vec(path).into()).collect();
             let work = Work { paths, first_file, files: Arc::clone(files), books: None };
-            let ended = self.attempt(&stages, state, work, None::<&mut fn(DryRecord<'_>)>);
+            let ended = self.attempt(&stages, &state, work, None::<&mut fn(DryRecord<'_>)>);
             if let Some(first) = self.net.as_ref().and_then(Net::first) {
                 first.send_message(&Message::Ended { attempt, servers: ended.servers });
             }
@@ -208,7 +209,7 @@ impl Cluster {
     fn attempt<E: Encode + Send + Sync + 'static>(
         &mut self,
         stages: &Stages<E>,
-        state: Arc<State>,
+        state: &Arc<State>,
         work: Work,
         on_record: Option<&mut (impl FnMut(DryRecord<'_>) + Send)>,
     ) -> Ended {
@@ -225,11 +226,11 @@ impl Cluster {
             state.abort(error);
             Vec::new()
         });
-        let attempt = Attempt { part, ahead: *ahead, stages, state: Arc::clone(&state), work };
+        let attempt = Attempt { part, ahead: *ahead, stages, state: Arc::clone(state), work };
         let Some(net) = net else { return attempt.run(allocators, on_record) };
         let runs = AtomicBool::new(true);
         let mut ended = thread::scope(|scope| {
-            let hearing = scope.spawn(|| net.attend(number, &state, &runs));
+            let hearing = scope.spawn(|| net.attend(number, state, &runs));
             let mut ended = attempt.run(allocators, on_record);
             runs.store(false, Ordering::Release);
             let others: Vec<ServerReport> = hearing.join().unwrap_or_default();

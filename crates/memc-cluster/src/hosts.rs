@@ -99,8 +99,14 @@ mod tests {
         for (text, problem) in [
             ("", "there is no address in it: give a host:port a line"),
             ("a:1\nb", "line 2: 'b' is not an address: it has no port (give host:port or [v6]:port)"),
-            ("a:0", "line 1: 'a:0' is not an address: its port is no number from 1 to 65535 (give host:port or [v6]:port)"),
-            ("::1:7", "line 1: '::1:7' is not an address: an IPv6 address needs brackets (give host:port or [v6]:port)"),
+            (
+                "a:0",
+                "line 1: 'a:0' is not an address: its port is no number from 1 to 65535 (give host:port or [v6]:port)",
+            ),
+            (
+                "::1:7",
+                "line 1: '::1:7' is not an address: an IPv6 address needs brackets (give host:port or [v6]:port)",
+            ),
             (":7", "line 1: ':7' is not an address: it has no host (give host:port or [v6]:port)"),
             ("a:1\n\na:1", "line 3: 'a:1' is there already, in line 1"),
         ] {

@@ -60,7 +60,16 @@ impl Net {
         }
         let pulse = Pulse::start(patience).map_err(system)?;
         let process = meeting.own.process;
-        Ok(Self { process, address: address(process), links, incoming, _sender: sender, pulse, fatal: None, patience })
+        Ok(Self {
+            process,
+            address: address(process),
+            links,
+            incoming,
+            _sender: sender,
+            pulse,
+            fatal: None,
+            patience,
+        })
     }
 
     /// Why nothing can be done any more.
@@ -95,14 +104,16 @@ impl Net {
     /// What a process says that was stopped for so long that others may have given it up.
     fn was_still(&self) -> PeerError {
         let seconds = (self.patience * 3 / 4).as_secs_f64();
-        let problem = format!("was itself stopped for more than {seconds:.1} s, so others may have gone on without it");
+        let problem =
+            format!("was itself stopped for more than {seconds:.1} s, so others may have gone on without it");
         PeerError { process: self.process, address: self.address.clone(), problem }
     }
 
     /// The allocators for the workers of an attempt.
     pub(crate) fn allocators(&self, attempt: u32, workers: usize) -> Result<Vec<AllocatorBuilder>, Error> {
         let threads = ProcessBuilder::new_typed_vector(workers, Hooks::default().refill, None);
-        let pipes = self.links.iter().map(|link| link.as_ref().map(|link| Pipe::new(link, attempt))).collect();
+        let pipes =
+            self.links.iter().map(|link| link.as_ref().map(|link| Pipe::new(link, attempt))).collect();
         let (allocators, threads) =
             initialize_networking_from_sockets(threads, pipes, self.process, workers, Hooks::default())
                 .map_err(|source| Error::Start { thread: "exchange", source })?;
@@ -233,6 +244,10 @@ impl Net {
             return failed;
         }
         let address = self.links[from].as_ref().map(|link| link.address.clone()).unwrap_or_default();
-        PeerError { process: from, address, problem: format!("has given this process up: {}", failed.problem) }
+        PeerError {
+            process: from,
+            address,
+            problem: format!("has given this process up: {}", failed.problem),
+        }
     }
 }

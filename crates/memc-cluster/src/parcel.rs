@@ -88,12 +88,9 @@ enum Letter<T> {
 impl Note {
     fn letter(&self) -> Vec<u8> {
         let letter = match &self.content {
-            Content::Encoded { bytes_in, ends_input, mark, tally } => Letter::Encoded {
-                bytes_in: *bytes_in,
-                ends_input: *ends_input,
-                mark: mark.clone(),
-                tally,
-            },
+            Content::Encoded { bytes_in, ends_input, mark, tally } => {
+                Letter::Encoded { bytes_in: *bytes_in, ends_input: *ends_input, mark: mark.clone(), tally }
+            }
             Content::Acknowledged(tally) => Letter::Acknowledged { tally },
             Content::Broken(error) => Letter::Broken { fault: error.into() },
         };

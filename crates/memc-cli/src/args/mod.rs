@@ -233,7 +233,7 @@ pub(crate) struct Args {
     ///
     /// Give the same command on each machine, with another --process. All of them must see the files under the same
     /// path. The first process locks the folders, renames and reports; --timeout is also how long they wait for each other. The
-    /// exchange is not encrypted: keep it on a private network, and set MEMC_LOAD_CLUSTER_SECRET to the same everywhere.
+    /// exchange is not encrypted: keep it on a private network, and set `MEMC_LOAD_CLUSTER_SECRET` to the same everywhere.
     #[arg(long, value_name = "FILE", help_heading = "Several machines")]
     pub(crate) hosts: Option<PathBuf>,
 

@@ -119,7 +119,13 @@ pub(crate) fn server_event(routes: &[Route], retry_for: Duration, event: &Event)
         Event::ServerAway { address, reason, retry_timeout } => away(routes, address, reason, *retry_timeout),
         Event::ServerStillAway { address, away_for } => still_away(routes, address, *away_for, retry_for),
         Event::ServerBack { address, away_for } => back(routes, address, *away_for),
-        Event::RecordsReadBack { address, in_flight: flying, read_back: read, set_again: again, untracked } => {
+        Event::RecordsReadBack {
+            address,
+            in_flight: flying,
+            read_back: read,
+            set_again: again,
+            untracked,
+        } => {
             read_back(routes, address, *flying, *read, *again, *untracked);
         }
         _ => {}

@@ -22,7 +22,8 @@ const LINES: usize = 1500;
 
 /// The addresses of so many processes, of which nobody listens on any, in a file.
 fn hosts(work: &Workdir, processes: usize) -> Result<String> {
-    let listeners = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
+    let listeners =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
     let lines: Vec<_> = listeners.iter().map(|it| Ok(it.local_addr()?.to_string())).collect::<Result<_>>()?;
     work.write("hosts/hosts.txt", lines.join("\n"))?;
     Ok(work.name("hosts/hosts.txt"))
@@ -71,7 +72,8 @@ fn workers_of_one_process_leave_what_one_leaves() -> Result<()> {
     run.exits(3)?;
     let last = "idfa\tlast\t1\t2\t3".as_bytes().to_vec();
     work.holds(&model(&[&set.texts[..], &[last]].concat()))?;
-    let expected: Vec<_> = [FILES.as_slice(), &["7.tsv.gz"]].concat().iter().map(|name| format!(".{name}")).collect();
+    let expected: Vec<_> =
+        [FILES.as_slice(), &["7.tsv.gz"]].concat().iter().map(|name| format!(".{name}")).collect();
     run.leaves(&[expected.iter().map(String::as_str).collect::<Vec<_>>(), vec!["rejects"]].concat())?;
     let rejected = std::fs::read_to_string(&rejects)?;
     run.ensure(
@@ -96,8 +98,12 @@ fn processes_leave_what_one_leaves_and_only_the_first_reports() -> Result<()> {
     ensure!(!runs[1].stderr.contains("Processing"), "{}", runs[1]);
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report)?)?;
     ensure!(report["files_done"] == FILES.len() && report["exit_code"] == 0, "{report}");
-    let stored: Option<u64> =
-        report["servers"].as_array().context("servers")?.iter().map(|server| server["records"].as_u64()).sum();
+    let stored: Option<u64> = report["servers"]
+        .as_array()
+        .context("servers")?
+        .iter()
+        .map(|server| server["records"].as_u64())
+        .sum();
     ensure!(stored == report["records_loaded"].as_u64(), "{report}");
     Ok(())
 }
@@ -150,7 +156,7 @@ fn processes_killed_at_random_moments_lose_nothing() -> Result<()> {
 
 #[test]
 fn a_process_that_hangs_ends_all_in_time_and_writes_nothing_after_it() -> Result<()> {
-    let set = Set::new(4 * LINES)?;
+    let set = Set::new(2 * LINES)?;
     for victim in [0, 1] {
         let work = set.workdir()?;
         let mut running = start(&work, 3, &["--timeout", "2s"])?;
@@ -159,7 +165,11 @@ fn a_process_that_hangs_ends_all_in_time_and_writes_nothing_after_it() -> Result
         hanging.signal(Signal::STOP)?;
         let stopped = Instant::now();
         for run in finish(&work, running)? {
-            blames(&run, victim, "no sign of life for 2.0 s: it hangs, or the network is broken; end it before the next run")?;
+            blames(
+                &run,
+                victim,
+                "no sign of life for 2.0 s: it hangs, or the network is broken; end it before the next run",
+            )?;
         }
         ensure!(stopped.elapsed() < Duration::from_secs(2) + MARGIN, "{:?}", stopped.elapsed());
         let stored = |work: &Workdir| -> Result<Vec<u64>> {
@@ -169,7 +179,10 @@ fn a_process_that_hangs_ends_all_in_time_and_writes_nothing_after_it() -> Result
         hanging.signal(Signal::CONT)?;
         blames(&work.finish(hanging)?, victim, "was itself stopped for more than 1.5 s")?;
         let after = stored(&work)?;
-        ensure!(after == before, "process {victim} has written after others gave it up: {before:?} became {after:?}");
+        ensure!(
+            after == before,
+            "process {victim} has written after others gave it up: {before:?} became {after:?}"
+        );
         let done = done(&work)?;
         set.stored(&work, done)?;
         finish(&work, start(&work, 2, &[])?)?.iter().try_for_each(|run| run.exits(0))?;
@@ -180,7 +193,7 @@ fn a_process_that_hangs_ends_all_in_time_and_writes_nothing_after_it() -> Result
 
 #[test]
 fn a_process_that_is_asked_to_stop_stops_all() -> Result<()> {
-    let set = Set::new(4 * LINES)?;
+    let set = Set::new(2 * LINES)?;
     for asked in [0, 2] {
         let work = set.workdir()?;
         let mut running = start(&work, 3, &[])?;
@@ -292,7 +305,10 @@ fn processes_that_do_not_fit_say_why() -> Result<()> {
     // Not one of this machine.
     work.write("hosts/far.txt", "192.0.2.1:7101\n127.0.0.1:7102\n")?;
     let run = work.finish(start_one(&work, &work.name("hosts/far.txt"), 0, &quick)?)?;
-    run.fails_with(&["process 0: cannot listen on '192.0.2.1:7101', its address in the hosts file", "Cannot assign"])?;
+    run.fails_with(&[
+        "process 0: cannot listen on '192.0.2.1:7101', its address in the hosts file",
+        "Cannot assign",
+    ])?;
     work.run(&["--hosts", &hosts])?.exits(2)?;
     work.holds_nothing()
 }

@@ -15,7 +15,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::progress::frontier::MutableAntichain;
 
-use crate::flow::Flow;
+use crate::flow::shared::Flow;
 use crate::parcel::{Content, Note, Parcels};
 use crate::place::Place;
 

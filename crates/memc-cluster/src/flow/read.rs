@@ -17,18 +17,25 @@ use timely::dataflow::{Scope, Stream};
 use timely::scheduling::Activator;
 use timely::scheduling::activate::SyncActivator;
 
-use crate::flow::Flow;
+use crate::flow::shared::Flow;
 use crate::parcel::{Content, Load, Note, Parcels};
 use crate::place::Place;
 
 type Output<P> = OutputBuilder<u64, CapacityContainerBuilder<Parcels<P>>>;
 
-/// The operator of this worker: its batches, its notes, and what wakes it.
+/// What the operator of a worker emits, and what wakes it.
+pub(super) struct Reading<'scope> {
+    pub(super) loads: Stream<'scope, u64, Parcels<Load>>,
+    pub(super) notes: Stream<'scope, u64, Parcels<Note>>,
+    pub(super) activator: Activator,
+}
+
+/// The operator of this worker.
 pub(super) fn operator<'scope, E: Encode + 'static>(
     scope: Scope<'scope, u64>,
     flow: &Arc<Flow<E>>,
     probe: &Handle<u64>,
-) -> (Stream<'scope, u64, Parcels<Load>>, Stream<'scope, u64, Parcels<Note>>, Activator) {
+) -> Reading<'scope> {
     let mut builder = OperatorBuilder::new("read and encode".to_owned(), scope);
     let (loads, load_stream) = builder.new_output();
     let (notes, note_stream) = builder.new_output();
@@ -57,7 +64,7 @@ pub(super) fn operator<'scope, E: Encode + 'static>(
         reader.hold();
         move |_| reader.step()
     });
-    (load_stream, note_stream, activator)
+    Reading { loads: load_stream, notes: note_stream, activator }
 }
 
 struct Reader<E> {
@@ -112,8 +119,13 @@ impl<E: Encode + 'static> Reader<E> {
     /// The worker with the oldest chunk has nothing else in flight than what is before and behind it in the same file, and
     /// all of that can be finished. So somebody always gets on.
     fn may_send(&mut self) -> bool {
-        let Some(oldest) = self.probe.with_frontier(|frontier| frontier.first().copied()) else { return true };
-        while let Some((_, bytes)) = self.in_flight.pop_front_if(|(time, _)| *time < oldest) {
+        let Some(oldest) = self.probe.with_frontier(|frontier| frontier.first().copied()) else {
+            return true;
+        };
+        while let Some(&(time, bytes)) = self.in_flight.front()
+            && time < oldest
+        {
+            self.in_flight.pop_front();
             self.bytes_in_flight -= bytes;
         }
         let ahead = self.place.file.saturating_sub(Place::of_time(oldest).file) as usize;

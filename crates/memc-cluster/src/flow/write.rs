@@ -12,7 +12,7 @@ use timely::dataflow::channels::pact::ExchangeCore;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
-use crate::flow::Flow;
+use crate::flow::shared::Flow;
 use crate::parcel::{Content, Load, Note, Parcels};
 use crate::place::Place;
 

@@ -50,7 +50,12 @@ impl From<io::Error> for Refused {
 }
 
 /// Shakes hands until `until` at the latest; the other process, or why it cannot be worked with.
-pub(crate) fn shake(socket: &TcpStream, own: &Hello, secret: &[u8], until: Instant) -> Result<Hello, Refused> {
+pub(crate) fn shake(
+    socket: &TcpStream,
+    own: &Hello,
+    secret: &[u8],
+    until: Instant,
+) -> Result<Hello, Refused> {
     let mut own_nonce = [0; NONCE_BYTES];
     rand_bytes(&mut own_nonce).map_err(io::Error::other)?;
     // Numbers and texts always become JSON.
@@ -58,7 +63,11 @@ pub(crate) fn shake(socket: &TcpStream, own: &Hello, secret: &[u8], until: Insta
     let length = u32::try_from(own_hello.len()).unwrap_or(u32::MAX);
     send(socket, &[MAGIC, &own_nonce, &length.to_le_bytes(), &own_hello].concat(), until)?;
     if receive(socket, MAGIC.len(), until)? != MAGIC {
-        return Err(io::Error::new(ErrorKind::InvalidData, "what answers there is no memc-load of this kind").into());
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "what answers there is no memc-load of this kind",
+        )
+        .into());
     }
     let nonce = receive(socket, NONCE_BYTES, until)?;
     let length = receive(socket, 4, until)?;
@@ -155,8 +164,12 @@ mod tests {
     fn shake_both(sides: [(Hello, &str); 2]) -> io::Result<[Result<usize, String>; 2]> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let until = Instant::now() + Duration::from_secs(5);
-        let found = |socket: &TcpStream, (own, secret): &(Hello, &str)| match shake(socket, own, secret.as_bytes(), until)
-        {
+        let found = |socket: &TcpStream, (own, secret): &(Hello, &str)| match shake(
+            socket,
+            own,
+            secret.as_bytes(),
+            until,
+        ) {
             Ok(other) => Ok(other.process),
             Err(Refused::Peer(process, problem)) => Err(format!("{process:?} {problem}")),
             Err(Refused::Stranger(error)) => Err(error.to_string()),
@@ -176,7 +189,10 @@ mod tests {
         assert_eq!(same, [Ok(1), Ok(0)]);
         let [one, other] = shake_both([(hello("1", 0, "2"), "secret"), (hello("1", 1, "2"), "")])?;
         for (found, process) in [(one, "Some(1)"), (other, "Some(0)")] {
-            assert_eq!(found, Err(format!("{process} its secret is another one: give all processes the same {SECRET}")));
+            assert_eq!(
+                found,
+                Err(format!("{process} its secret is another one: give all processes the same {SECRET}"))
+            );
         }
         let [one, _] = shake_both([(hello("1", 0, "2"), ""), (hello("2", 1, "2"), "")])?;
         let text = "Some(1) it is memc-load 2, and this is 1: all processes must be of one version";

@@ -45,7 +45,9 @@ impl Inbox {
             if attempt <= state.over {
                 return Piece::Over;
             }
-            if let Some((_, piece)) = state.waiting.pop_front_if(|(it, _)| *it == attempt) {
+            if state.waiting.front().is_some_and(|(it, _)| *it == attempt)
+                && let Some((_, piece)) = state.waiting.pop_front()
+            {
                 return piece.map_or(Piece::End, Piece::Bytes);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

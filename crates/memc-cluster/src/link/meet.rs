@@ -90,7 +90,10 @@ impl Meeting<'_> {
                 Ok(socket) => match shake(&socket, &self.own, self.secret, until) {
                     Ok(hello) if hello.process == other => return Ok(socket),
                     Ok(hello) => {
-                        let problem = format!("is process {} by its own option: --process is wrong there", hello.process);
+                        let problem = format!(
+                            "is process {} by its own option: --process is wrong there",
+                            hello.process
+                        );
                         return Err(self.peer(other, problem));
                     }
                     Err(Refused::Peer(_, problem)) => return Err(self.peer(other, problem)),

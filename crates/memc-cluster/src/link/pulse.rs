@@ -28,7 +28,8 @@ impl Pulse {
     /// If the thread does not start.
     pub(crate) fn start(patience: Duration) -> io::Result<Arc<Self>> {
         let most = patience * 3 / 4;
-        let pulse = Arc::new(Self { last: Mutex::new(Instant::now()), most, has_stopped: AtomicBool::new(false) });
+        let pulse =
+            Arc::new(Self { last: Mutex::new(Instant::now()), most, has_stopped: AtomicBool::new(false) });
         let beating = Arc::downgrade(&pulse);
         thread::Builder::new().name("pulse".to_owned()).spawn(move || {
             while let Some(pulse) = beating.upgrade() {

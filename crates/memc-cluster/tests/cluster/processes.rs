@@ -13,8 +13,10 @@ use crate::{Logs, Result, Servers, ahead, assert_counts, small_chunks};
 
 /// Addresses that nobody listens on.
 fn free_hosts(processes: usize) -> Result<Hosts> {
-    let listeners: Vec<_> = (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
-    let lines = listeners.iter().map(|it| Ok(format!("{}\n", it.local_addr()?))).collect::<io::Result<String>>()?;
+    let listeners: Vec<_> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+    let lines =
+        listeners.iter().map(|it| Ok(format!("{}\n", it.local_addr()?))).collect::<io::Result<String>>()?;
     Ok(lines.parse()?)
 }
 
@@ -31,7 +33,8 @@ fn member(hosts: &Hosts, process: usize, workers: usize) -> Membership {
 }
 
 /// What the first process returns, with the names of the files that were finished, and what each of the others does.
-type Outcome = ((std::result::Result<RunReport, LoadError>, Vec<String>), Vec<std::result::Result<(), ClusterError>>);
+type Outcome =
+    ((std::result::Result<RunReport, LoadError>, Vec<String>), Vec<std::result::Result<(), ClusterError>>);
 
 fn load(servers: &Servers, logs: &Logs, processes: usize, workers: usize) -> Result<Outcome> {
     let hosts = free_hosts(processes)?;

@@ -49,7 +49,8 @@ fn any_number_of_workers_leaves_the_same() -> Result {
 
 #[test]
 fn a_broken_file_stops_there_and_nothing_later_is_stored() -> Result {
-    for (broken_at, content) in [(0, &b"not gzip"[..]), (2, b"not gzip"), (3, &gzip(b"idfa\tx\t1\t2\t3\n")?[..20])]
+    for (broken_at, content) in
+        [(0, &b"not gzip"[..]), (2, b"not gzip"), (3, &gzip(b"idfa\tx\t1\t2\t3\n")?[..20])]
     {
         let logs = Logs::of_lines(&[3000, 2000, 1000, 10, 2500])?;
         std::fs::write(&logs.paths[broken_at], content)?;
@@ -81,7 +82,9 @@ fn rejected_lines_come_with_file_and_line() -> Result {
     let mut rejected = Vec::new();
     let report = Cluster::alone(2, ahead(3)).load(&loader, &logs.paths, &logs.files(), |event| {
         if let Event::LinesRejected { index, lines, .. } = event {
-            rejected.extend(lines.lines().map(|(line, reason, text)| (index, line, reason.to_string(), text.to_vec())));
+            rejected.extend(
+                lines.lines().map(|(line, reason, text)| (index, line, reason.to_string(), text.to_vec())),
+            );
         }
         Ok(())
     })?;
@@ -105,7 +108,11 @@ fn a_dry_run_shows_all_records_in_their_order() -> Result {
         |_| Ok(()),
     )?;
     let inputs = logs.paths.iter().map(memc_core::Input::path);
-    let expected = loader.dry_run(inputs, |record| one_by_one.push((record.key.to_vec(), record.value.to_vec())), |_| Ok(()))?;
+    let expected = loader.dry_run(
+        inputs,
+        |record| one_by_one.push((record.key.to_vec(), record.value.to_vec())),
+        |_| Ok(()),
+    )?;
     assert_eq!((report.counts, by_workers == one_by_one), (expected.counts, true));
     servers.assert_hold(&logs.model(0))?;
     Ok(())
@@ -147,7 +154,10 @@ fn what_stops_it_stops_all_workers() -> Result {
         _ => Ok(()),
     });
     let failed = failing.err().ok_or("it must stop")?;
-    assert!(matches!(&failed.error, Error::Caller { source } if source.to_string() == "no more"), "{failed:?}");
+    assert!(
+        matches!(&failed.error, Error::Caller { source } if source.to_string() == "no more"),
+        "{failed:?}"
+    );
     assert_eq!(failed.report.inputs, 0);
     let stop = loader.stop_handle();
     let stopping = cluster.load(&loader, &logs.paths, &logs.files(), |event| {

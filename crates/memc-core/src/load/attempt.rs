@@ -159,7 +159,11 @@ pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// Hands the events on to the caller until there are no more or the caller fails; returns the report of the inputs that
 /// the caller knows to be finished.
-pub(crate) fn deliver(events: &Events, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) -> RunReport {
+pub(crate) fn deliver(
+    events: &Events,
+    on_event: &mut impl FnMut(Event) -> EventResult,
+    ledger: &Ledger,
+) -> RunReport {
     let _stopping = OnDrop(|| stop_if_panicking(ledger));
     let mut report = RunReport::default();
     // The share of an event is given back when the caller is done with it.
