@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use memc_core::apps::AppsEncoder;
-use memc_core::{Input, Loader, Options};
+use memc_core::{Address, Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Proxy, Sample, gzip};
 
 const LINES: usize = 1_000_000;
@@ -25,7 +25,7 @@ fn far(criterion: &mut Criterion) {
         let late = iter::repeat(Fault::Delay(Duration::from_millis(millis) / 2));
         let start = |server: &Memcached| Proxy::start(&server.address(), late.clone()).expect("a proxy");
         let proxies = servers.each_ref().map(start);
-        let addresses = proxies.iter().map(|proxy| proxy.address().parse().expect("its address")).collect();
+        let addresses = proxies.iter().map(|proxy| proxy.address().parse::<Address>().expect("its address"));
         let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, Options::default());
         group.bench_function(BenchmarkId::new("ms", millis), |bench| {
             bench.iter(|| {

@@ -5,7 +5,7 @@
 //! its chunk and passing on the empty batches. "plain text" is the same without inflating.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
+use memc_core::{Address, Encode, Input, Loader, Options, Record, RejectReason};
 use memc_testkit::{Sample, gzip};
 
 const LINES: usize = 50_000;
@@ -25,7 +25,7 @@ fn inflate_and_cut(criterion: &mut Criterion) {
     let text: &[u8] = Sample::new(1).text(LINES).leak();
     let compressed: &[u8] = gzip(text).expect("gzip").leak();
     // Never connected to.
-    let servers = vec!["127.0.0.1:33013".parse().expect("an address")];
+    let servers = vec!["127.0.0.1:33013".parse::<Address>().expect("an address")];
     let mut options = Options::default();
     options.threads = 1;
     let loader = Loader::new(Skip, servers, options);

@@ -6,7 +6,7 @@
 //! sent.
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Input, Loader, Options};
+use memc_core::{Address, Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Sample};
 
 /// Some 3 MB, that is three chunks.
@@ -16,7 +16,7 @@ const LINES: usize = 10_000;
 fn main() {
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1);
     let text: &[u8] = Sample::new(1).text(LINES).leak();
-    let servers = DEVICE_TYPES.map(|_| "127.0.0.1:33013".parse().expect("an address")).into();
+    let servers = DEVICE_TYPES.map(|_| "127.0.0.1:33013".parse::<Address>().expect("an address"));
     let mut options = Options::default();
     options.threads = 1;
     let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, options);

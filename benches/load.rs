@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use memc_core::apps::AppsEncoder;
-use memc_core::{Input, Loader, Options};
+use memc_core::{Address, Input, Loader, Options};
 use memc_testkit::{DEVICE_TYPES, Memcached, Sample, gzip};
 
 const LINES: usize = 200_000;
@@ -18,7 +18,7 @@ fn load(criterion: &mut Criterion) {
     std::fs::write(&file, gzip(&text).expect("gzip")).expect("a file");
     let servers = DEVICE_TYPES.map(|_| Memcached::start(&["-m", "256"]).expect("memcached"));
     let addresses: Vec<_> =
-        servers.iter().map(|server| server.address().parse().expect("its address")).collect();
+        servers.iter().map(|server| server.address().parse::<Address>().expect("its address")).collect();
 
     let mut group = criterion.benchmark_group("load");
     group.sampling_mode(SamplingMode::Flat);

@@ -6,7 +6,7 @@
 //! are overwritten.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
+use memc_core::{Address, Encode, Input, Loader, Options, Record, RejectReason};
 use memc_testkit::{Memcached, Sample};
 
 const LINES: usize = 50_000;
@@ -28,7 +28,7 @@ fn pipeline(criterion: &mut Criterion) {
     // An input owns what it reads; this is there to the end anyway.
     let text: &[u8] = Sample::new(1).text(LINES).leak();
     let server = Memcached::start(&["-m", "256"]).expect("memcached");
-    let address = server.address().parse().expect("its address");
+    let address: Address = server.address().parse().expect("its address");
     let loader = Loader::new(Split, vec![address], Options::default());
     let mut group = criterion.benchmark_group("pipeline");
     group.sampling_mode(SamplingMode::Flat);

@@ -1,8 +1,9 @@
-//! Any bytes as a server's answers: no panic, bounded memory, and the same answers however they are cut.
+//! Any bytes as a server's answers in either protocol: no panic, bounded memory, and the same answers however they are cut.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use memc_core::Protocol;
 use memc_core::fuzzing::{self, Answers};
 
 /// What the reader takes as one answer, and what an answer kept for the log can grow to when it is escaped.
@@ -11,22 +12,27 @@ const MAX_KEPT_BYTES: usize = 4 * 120;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[first, second, a, b, c], bytes)) = data.split_first_chunk() else { return };
-    let batches = [a, b, c].map(usize::from);
-    let whole = fuzzing::answers([bytes], batches);
-    for other in
-        [fuzzing::answers(bytes.chunks(1), batches), fuzzing::answers(cut(bytes, [first, second]), batches)]
-    {
-        check(&other, bytes, batches);
-        assert!(other == whole, "{other:?} but in one piece {whole:?}");
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        // No classic batch is empty.
+        let least = usize::from(protocol == Protocol::Classic);
+        let batches = [a, b, c].map(|records| usize::from(records).max(least));
+        let whole = fuzzing::answers([bytes], batches, protocol);
+        for other in [
+            fuzzing::answers(bytes.chunks(1), batches, protocol),
+            fuzzing::answers(cut(bytes, [first, second]), batches, protocol),
+        ] {
+            check(&other, bytes, batches);
+            assert!(other == whole, "{other:?} but in one piece {whole:?}");
+        }
+        check(&whole, bytes, batches);
     }
-    check(&whole, bytes, batches);
 });
 
 fn check(answers: &Answers, bytes: &[u8], batches: [usize; 3]) {
     assert!(answers.closed.len() <= batches.len(), "more batches than were sent");
-    for (batch, records) in answers.closed.iter().zip(batches) {
-        assert!(batch.len() <= records, "more answers than records");
-        assert!(batch.iter().flatten().all(|text| text.len() <= MAX_KEPT_BYTES), "a long text is kept");
+    for ((count, refusals), records) in answers.closed.iter().zip(batches) {
+        assert!(*count <= records && refusals.len() <= *count, "more answers than records");
+        assert!(refusals.iter().all(|(at, text)| at < count && text.len() <= MAX_KEPT_BYTES), "a long text is kept");
     }
     if answers.error.is_none() {
         let unfinished = bytes.rsplit(|&byte| byte == b'\n').next().map_or(0, <[u8]>::len);

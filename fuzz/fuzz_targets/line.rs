@@ -51,7 +51,7 @@ fn dry_run(text: &[u8]) {
     let mut files = Vec::new();
     let report = loader.dry_run(
         [Input::bytes("text", text.to_vec())],
-        |record| insert(&mut shown, record.server, record.key, record.value),
+        |record| insert(&mut shown, record.group, record.key, record.value),
         |event| {
             if let Event::InputFinished(file) = event {
                 files.push(file);

@@ -1,7 +1,8 @@
 //! A load from its start to its exit code: of what is there now, or of what comes, until it is stopped.
 
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -21,16 +22,28 @@ use crate::run::job::Job;
 use crate::run::self_test;
 use crate::run::signals::{self, Taken};
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
+use crate::watch::listener::Listener;
+use crate::watch::live::{Doing, Live};
+use crate::watch::{self, Watched};
 
 /// Does what the arguments ask for, and reports how it has ended.
 pub(crate) fn run(args: &Args) -> ExitCode {
+    let listener = args.listen.as_ref().filter(|_| !args.test).map(|address| {
+        let failed = |error| {
+            args::exit_for_wrong_usage(format!("option --listen: cannot listen on '{address}': {error}"))
+        };
+        address.listen().unwrap_or_else(failed)
+    });
     let signals = signals::take();
     let bar = progress::bar(args);
     let mut summary = Summary::new();
     let (log, result) = match Log::start(args, &bar) {
         Ok(log) => {
             variables::warn_of_unknown(&args::command());
-            (Some(log.clone()), signals.and_then(|signals| go(args, &bar, &log, signals, &mut summary)))
+            (
+                Some(log.clone()),
+                signals.and_then(|signals| go(args, &bar, &log, listener, signals, &mut summary)),
+            )
         }
         Err(error) => (None, Err(error)),
     };
@@ -38,7 +51,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// From the first line of the log on; an error means that it stopped before its end.
-fn go(args: &Args, bar: &ProgressBar, log: &Log, signals: Taken, summary: &mut Summary) -> Result<()> {
+fn go(
+    args: &Args,
+    bar: &ProgressBar,
+    log: &Log,
+    listener: Option<Listener>,
+    signals: Taken,
+    summary: &mut Summary,
+) -> Result<()> {
     log::info!("Memc loader started with options: {args} (times in UTC{})", Zoned::now().strftime("%:z"));
     if args.inflate_threads.is_some() {
         messages::inflate_threads_ignored();
@@ -51,11 +71,20 @@ fn go(args: &Args, bar: &ProgressBar, log: &Log, signals: Taken, summary: &mut S
     if !args.is_helper() {
         replace::check(args)?;
     }
-    let mut job = Job::new(args, bar)?;
+    let mut job = Job::new(args, bar, &summary.live)?;
     let (bell, rung) = mpsc::sync_channel(1);
-    let watch = watch(signals, &job, log, &bell)?;
+    let signalled = handle_signals(signals, &job, log, &summary.live, &bell)?;
+    // It goes with the end of the run.
+    let _socket_file = match listener {
+        Some(listener) => {
+            messages::listening(&listener);
+            let (live, service, log) = (Arc::clone(&summary.live), job.service.clone(), log.clone());
+            watch::start(listener, Watched { args: args.clone(), live, service, log }, job.checker())?
+        }
+        None => None,
+    };
     let result = work(&mut job, summary, bell, &rung);
-    summary.signalled = watch.exit_code();
+    summary.signalled = signalled.exit_code();
     job.service.stopping();
     result
 }
@@ -79,12 +108,20 @@ fn work(job: &mut Job<'_>, summary: &mut Summary, bell: Bell, rung: &Receiver<()
 }
 
 /// Has signals stop the job, and open its files again.
-fn watch(signals: Taken, job: &Job<'_>, log: &Log, bell: &Bell) -> Result<signals::Watch> {
-    let (stop, service, ring) = (job.stop_handle(), job.service.clone(), bell.clone());
+fn handle_signals(
+    signals: Taken,
+    job: &Job<'_>,
+    log: &Log,
+    live: &Arc<Live>,
+    bell: &Bell,
+) -> Result<signals::Watch> {
+    let (stop, service, live, ring) =
+        (job.stop_handle(), job.service.clone(), Arc::clone(live), bell.clone());
     let stop = move |signal: &str| {
         // The log names the signal before it names the end.
         log::warn!("{signal}: finishing what is in flight; again to end at once");
         service.status(format_args!("finishing what is in flight ({signal})"));
+        live.lock().set_doing(Doing::Stopping(signal.to_owned()));
         stop.request();
         // A bell that is ringing needs no more.
         let _ = ring.try_send(());

@@ -8,6 +8,7 @@ mod load;
 mod ops;
 mod output;
 mod run;
+mod watch;
 
 use std::process::ExitCode;
 

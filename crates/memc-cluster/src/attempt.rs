@@ -99,10 +99,7 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
         let servers = thread::scope(|scope| {
             let serving =
                 thread::Builder::new().name("lanes".to_owned()).spawn_scoped(scope, || match on_record {
-                    Some(on_record) => {
-                        stages.show(&local, on_record);
-                        Ok(Vec::new())
-                    }
+                    Some(on_record) => Ok(stages.show(&local, on_record)),
                     None => stages.serve(&local, end, &|event| state.emit(event)),
                 });
             let serving = match serving {

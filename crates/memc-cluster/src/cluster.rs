@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use memc_core::stages::{Account, Books, Ended, Stages};
 use memc_core::{
@@ -121,7 +121,8 @@ impl Cluster {
         on_event: impl FnMut(Event) -> EventResult + Send,
         mut on_record: Option<R>,
     ) -> Result<RunReport, LoadError> {
-        let stages = Stages::new(loader, on_record.is_some())?;
+        let started = SystemTime::now();
+        let stages = Stages::new(loader, on_record.is_some(), started)?;
         stages.attempts(on_event, |books| {
             if let Some(fatal) = self.net.as_ref().and_then(Net::fatal) {
                 return Ended { error: Some(Error::Caller { source: fatal.into() }), servers: Vec::new() };
@@ -131,7 +132,8 @@ impl Cluster {
             self.attempt += 1;
             if let Some(net) = &self.net {
                 let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-                let begin = Begin { attempt: self.attempt, is_dry: stages.is_dry(), paths, first_file };
+                let begin =
+                    Begin { attempt: self.attempt, is_dry: stages.is_dry(), started, paths, first_file };
                 net.send(&Message::Begin(begin));
             }
             let emit = books.clone();
@@ -155,11 +157,11 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         let stop = loader.stop_handle();
         while let Some(net) = &mut self.net
-            && let Some(Begin { attempt, is_dry, paths, first_file }) = net.next(&stop)?
+            && let Some(Begin { attempt, is_dry, started, paths, first_file }) = net.next(&stop)?
         {
             let first = net.first().cloned();
             self.attempt = attempt;
-            let stages = Stages::new(loader, is_dry)
+            let stages = Stages::new(loader, is_dry, started)
                 .map_err(|stopped| ClusterError::Load { source: stopped.error })?;
             let on_event = on_event.clone();
             let state = self.state(loader, None, move |event: Event| {

@@ -1,5 +1,7 @@
 //! What processes say to each other beside the dataflow.
 
+use std::time::SystemTime;
+
 use memc_core::{Event, ServerReport};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,8 @@ pub(crate) struct Begin {
     /// Its number, from 1.
     pub(crate) attempt: u32,
     pub(crate) is_dry: bool,
+    /// When the load started, from where times of expiry count.
+    pub(crate) started: SystemTime,
     /// The paths of the files, as the system has them.
     pub(crate) paths: Vec<Vec<u8>>,
     /// The number of the first of them in the load.

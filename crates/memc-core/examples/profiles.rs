@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use memc_core::{Encode, Input, Loader, Options, Record, RejectReason};
+use memc_core::{Address, Encode, Input, Loader, Options, Record, RejectReason};
 
 /// The profile without its id is the value, as it stands in the file.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl Encode for Profiles {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, files @ ..] = &arguments[..] else { return Err("usage: profiles SERVER FILE...".into()) };
-    let loader = Loader::new(Profiles, vec![server.parse()?], Options::default());
+    let loader = Loader::new(Profiles, vec![server.parse::<Address>()?], Options::default());
     let report = loader.load(files.iter().map(Input::path).collect::<Vec<_>>(), |_| Ok(()))?;
     println!("{} profiles loaded, {} rejected", report.counts.loaded, report.counts.rejected_total());
     Ok(())

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, Input, Loader, Options};
+use memc_core::{Address, Event, Input, Loader, Options};
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what it does")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files {
         total_bytes += std::fs::metadata(file)?.len();
     }
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.parse()?], Options::default());
+    let loader =
+        Loader::new(AppsEncoder::new(["idfa"]), vec![server.parse::<Address>()?], Options::default());
     let progress = loader.progress_handle();
     // It can be asked at any time, from any thread. When the sender is dropped, the load is over.
     let (loading, over) = mpsc::channel::<()>();

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Input, Loader, Options};
+use memc_core::{Address, Input, Loader, Options};
 
 #[expect(clippy::print_stdout, reason = "an example shows what it did")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = Options::default();
     // Lines are stored as they come, at the latest after this time.
     options.linger = Duration::from_millis(20);
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.parse::<Address>()?], options);
     let report = loader.load([input], |_| Ok(()))?;
     println!("{} records loaded, {} rejected", report.counts.loaded, report.counts.rejected_total());
     Ok(())

@@ -11,10 +11,10 @@ use std::time::Duration;
 /// use std::io;
 ///
 /// use memc_core::apps::AppsEncoder;
-/// use memc_core::{Error, Input, Loader, Options};
+/// use memc_core::{Address, Error, Input, Loader, Options};
 ///
-/// let servers = vec!["127.0.0.1:33013".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+/// let server: Address = "127.0.0.1:33013".parse()?;
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
 /// let stopped = loader.dry_run([Input::path("/not/there.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();
 /// match stopped.error {
 ///     Error::Read { file, source } => {
@@ -57,21 +57,21 @@ pub enum Error {
     /// The caller has asked for it with [`StopHandle`](crate::StopHandle).
     #[error("stopped on request")]
     Cancelled,
-    /// An option, or the list of servers, is one that no load can work with. Nothing was read or sent.
+    /// An option, or the list of groups, is one that no load can work with. Nothing was read or sent.
     #[error("invalid option {option}: {problem}")]
     InvalidOptions {
-        /// The field of [`Options`](crate::Options), or `servers`.
+        /// The field of [`Options`](crate::Options), or `groups`.
         option: &'static str,
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The encoder has returned the index of a server that does not exist.
-    #[error("the encoder chose server {index} for a record, but there are only {servers}, counted from 0")]
-    ServerIndex {
+    /// The encoder has returned the index of a group that does not exist.
+    #[error("the encoder chose group {index} for a record, but there are only {groups}, counted from 0")]
+    GroupIndex {
         /// The index that it returned.
         index: usize,
-        /// How many servers the loader has.
-        servers: usize,
+        /// How many groups the loader has.
+        groups: usize,
     },
     /// A thread could not be started: there are too many, or there is no memory for its stack.
     #[error("cannot start the {thread} thread: allow more threads (ulimit -u) or memory (ulimit -v)")]

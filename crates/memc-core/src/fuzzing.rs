@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
+use crate::Protocol;
 use crate::buffers::Reusable;
 use crate::read::chunk::{Piece, Text};
 use crate::read::lines::{Cut, Cutter};
-use crate::wire::answers::{Answer, AnswerReader};
+use crate::wire::answers::AnswerReader;
 
 /// The pieces into which [`Cutter`] cuts the input: true for whole lines, false for an overlong one.
 ///
@@ -31,8 +32,8 @@ pub fn cut(input: impl Read, piece_bytes: usize, max_line_bytes: usize) -> io::R
 /// What an [`AnswerReader`] makes of a server's bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// The batches whose end came: each answer `None` for stored, or the server's refusal.
-    pub closed: Vec<Vec<Option<String>>>,
+    /// The batches whose end came: how many answers, and the refusals, each with its place among them.
+    pub closed: Vec<(usize, Vec<(usize, String)>)>,
     /// What ended it early.
     pub error: Option<String>,
 }
@@ -41,25 +42,19 @@ pub struct Answers {
 pub fn answers<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     batches: impl IntoIterator<Item = usize>,
+    protocol: Protocol,
 ) -> Answers {
     let mut reader = AnswerReader::default();
-    batches.into_iter().for_each(|records| reader.expect(records));
+    batches.into_iter().for_each(|records| reader.expect(records, protocol));
     let mut out = Answers::default();
     for piece in pieces {
         out.error = reader.push(piece).err().map(|error| error.to_string());
         while let Some(batch) = reader.next_closed() {
-            out.closed.push(batch.into_iter().map(refusal).collect());
+            out.closed.push((batch.count, batch.refusals.into_iter().map(|it| (it.at, it.text)).collect()));
         }
         if out.error.is_some() {
             break;
         }
     }
     out
-}
-
-fn refusal(answer: Answer) -> Option<String> {
-    match answer {
-        Answer::Stored => None,
-        Answer::Refused(text) => Some(text),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Error;
+use crate::{Error, Protocol};
 
 /// How a load is done. The defaults are right for most.
 ///
@@ -24,10 +24,22 @@ pub struct Options {
     /// Connections to each server. A key always takes the same one. Default: 1, which keeps one thread of a
     /// memcached busy.
     pub connections: u32,
+    /// The protocol to speak. Default: `None`, the one that each server turns out to speak when it is first connected to
+    /// in a load. One that says it is memcached 1.6 or newer and answers a meta command is spoken to in
+    /// [`Protocol::Meta`], any other one in [`Protocol::Classic`]: a proxy, an older memcached. What is found out holds
+    /// for the load, or until the server is found to be another process.
+    ///
+    /// In the classic protocol at most 128 KiB are in flight on a connection, since a proxy holds that in its memory. A
+    /// failure that such a proxy reports of a server behind it (`SERVER_ERROR` with other words than memcached's for a
+    /// record that is too large or finds no memory) is retried as a broken connection is.
+    pub protocol: Option<Protocol>,
     /// How long to wait for a connection, and for a connected server to take or send anything. Default: 5 s.
     pub io_timeout: Duration,
     /// How long to retry a server that does not acknowledge anything. Default: 30 s.
     pub retry_timeout: Duration,
+    /// When records expire that have no [`Record::ttl`](crate::Record::ttl) of their own, from the start of the load in
+    /// which they are stored; see there. Default: never.
+    pub ttl: Option<Duration>,
     /// Lines are handed to the workers in chunks of about this many bytes. Default: 2 MiB; smaller ones
     /// cost more context switches.
     pub chunk_bytes: usize,
@@ -51,8 +63,10 @@ impl Default for Options {
         Self {
             threads: cores().saturating_sub(1).max(1),
             connections: 1,
+            protocol: None,
             io_timeout: Duration::from_secs(5),
             retry_timeout: Duration::from_secs(30),
+            ttl: None,
             chunk_bytes: 2 * 1024 * 1024,
             linger: Duration::from_millis(100),
             max_bytes_in_flight: 40 * 1024 * 1024,
@@ -69,6 +83,7 @@ impl Options {
             ("threads", self.threads == 0),
             ("connections", self.connections == 0),
             ("io_timeout", self.io_timeout.is_zero()),
+            ("ttl", self.ttl == Some(Duration::ZERO)),
             ("chunk_bytes", self.chunk_bytes == 0),
             ("max_bytes_in_flight", self.max_bytes_in_flight == 0),
             ("max_line_bytes", self.max_line_bytes == 0),
@@ -91,10 +106,11 @@ mod tests {
     #[test]
     fn an_option_of_0_is_named() {
         type Change = fn(&mut Options);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("threads", |it| it.threads = 0),
             ("connections", |it| it.connections = 0),
             ("io_timeout", |it| it.io_timeout = Duration::ZERO),
+            ("ttl", |it| it.ttl = Some(Duration::ZERO)),
             ("chunk_bytes", |it| it.chunk_bytes = 0),
             ("max_bytes_in_flight", |it| it.max_bytes_in_flight = 0),
             ("max_line_bytes", |it| it.max_line_bytes = 0),

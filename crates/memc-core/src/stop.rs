@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
-/// use memc_core::{Error, Input, Loader, Options};
+/// use memc_core::{Address, Error, Input, Loader, Options};
 ///
-/// let servers = vec!["127.0.0.1:33013".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+/// let server: Address = "127.0.0.1:33013".parse()?;
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
 /// // Another thread would have it.
 /// loader.stop_handle().request();
 /// let stopped = loader.dry_run([Input::path("20170929000000.tsv.gz")], |_| (), |_| Ok(())).unwrap_err();

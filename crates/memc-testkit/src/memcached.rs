@@ -66,10 +66,26 @@ impl Memcached {
     ///
     /// If memcached is not installed or does not come up.
     pub fn start_unix(path: &Path) -> io::Result<Self> {
-        let address = format!("{UNIX}{}", path.display());
+        Self::start_at(format!("{UNIX}{}", path.display()))
+    }
+
+    /// Starts a server at this very `host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    ///
+    /// If memcached is not installed or does not come up, or another process listens there.
+    pub fn start_at(address: String) -> io::Result<Self> {
+        // Else that one would answer for it.
+        if Client::connect(&address).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("somebody listens at {address}")));
+        }
         let mut server =
             Self { process: spawn(&address, &[])?, address, options: Vec::new(), _reserved: None };
-        if server.wait_until_up()? { Ok(server) } else { Err(io::Error::other("memcached does not start")) }
+        if server.wait_until_up()? {
+            Ok(server)
+        } else {
+            Err(io::Error::other(format!("memcached does not start at {}", server.address)))
+        }
     }
 
     /// Its `host:port`, or `unix:/path`.

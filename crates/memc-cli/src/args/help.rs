@@ -9,7 +9,10 @@ memc-load [OPTIONS] [FILE]...
 
 /// What `--help` says of the first server.
 pub(super) const LONG_HELP_ON_SERVERS: &str = "\
-Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path
+Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path; or a list
+
+A list has commas between its servers; host:port:WEIGHT gives one a weight, a word behind a space a name: \
+'10.0.0.1:11211:2 alpha,10.0.0.2:11211'. Readers hash each key to one of them: see --distribution.
 
 With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
 is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
@@ -52,6 +55,10 @@ See what would be stored; no server is needed:
 Servers on other machines, one of them with a password, and a fifth type:
   export MEMC_LOAD_GAID=loader:secret@cache2:11211
   memc-load --idfa cache1:11211 --route imei=tls:cache3:11211
+
+A fleet that php-memcached reads in its compatible mode, and where it looks for a key:
+  memc-load --idfa 10.0.0.1:11211,10.0.0.2:11211:2 --distribution ketama
+  memc-load --idfa 10.0.0.1:11211,10.0.0.2:11211:2 get idfa:e7e1
 
 Load every file that comes, until it is stopped:
   memc-load --follow

@@ -18,11 +18,13 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use log::LevelFilter;
+use memc_core::Distribution;
 
 use crate::args::routes::Route;
 pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
+use crate::watch::listener::ListenAddress;
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -99,10 +101,10 @@ pub(crate) struct Args {
     )]
     pub(crate) on_broken: OnBroken,
 
-    /// Server for idfa records
+    /// Server for idfa records, or a list
     #[arg(
         long,
-        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path",
+        help = "Server for idfa records: [tls:][user:password@]host:port, [v6]:port or unix:/path; or a list",
         long_help = help::LONG_HELP_ON_SERVERS,
         global = true,
         value_name = "ADDR",
@@ -147,6 +149,15 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "TYPE=ADDR", help_heading = "Servers")]
     route: Vec<String>,
 
+    /// How readers choose among the servers of a list: ketama, crc32 and others
+    ///
+    /// ketama: php-memcached's compatible mode, pylibmc's and libmemcached's `ketama_weighted`, spymemcached, twemproxy's
+    /// ketama with md5. ketama-plain: pylibmc's and Django's ketama. one-at-a-time: php-memcached and pylibmc without
+    /// settings. crc32: python-memcached from 1.60, twemproxy's modula with crc32. crc32-nonzero: python-memcached before
+    /// 1.60. crc32-ieee: gomemcache. rendezvous: pymemcache. The guide has a table with their settings.
+    #[arg(long, global = true, value_name = "NAME", default_value = "ketama", help_heading = "Servers")]
+    distribution: Distribution,
+
     /// The device types with their servers: the script's four, then the further ones.
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
@@ -171,6 +182,13 @@ pub(crate) struct Args {
         help_heading = "Servers"
     )]
     pub(crate) retry_for: Duration,
+
+    /// Have records expire this long after the start of the load [default: never]
+    ///
+    /// With --follow, of the round that loads the file. memcached counts it by its own clock, in whole seconds. A
+    /// record that has expired counts as missing to verify.
+    #[arg(long, value_name = "DURATION", value_parser = values::ttl, help_heading = "Servers")]
+    pub(crate) ttl: Option<Duration>,
 
     /// Threads that parse and serialize [default: cores less one]
     ///
@@ -297,6 +315,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) metrics: Option<PathBuf>,
 
+    /// Show how the load is doing on a page of this address, with metrics for Prometheus
+    ///
+    /// Such as 127.0.0.1:9119, [::1]:9119 or unix:/run/memc-load/http. There are / (the page), /metrics, /healthz,
+    /// /readyz and /status.json; docs/monitoring.md describes them, and memc-load top shows the same in a terminal.
+    /// There is no login.
+    #[arg(long, value_name = "ADDR", help_heading = "Output")]
+    pub(crate) listen: Option<ListenAddress>,
+
     /// Print the manual page, for packages
     #[arg(long, hide = true)]
     pub(crate) print_man: bool,
@@ -338,7 +364,7 @@ pub(crate) enum Operation {
     /// Read back every key of the files and compare
     ///
     /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
-    /// files counts. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
+    /// files counts. A record that has expired is missing. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
     /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
     Verify {
         /// The files
@@ -441,13 +467,22 @@ impl fmt::Display for Args {
             write!(out, " log-format=json")?;
         }
         for route in &self.routes {
-            write!(out, " {}={}", route.device_type, route.server)?;
+            write!(out, " {}={}", route.device_type, route.group)?;
+        }
+        if let Some(distribution) = routes::distribution(&self.routes) {
+            write!(out, " distribution={distribution}")?;
         }
         let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
         for (name, path) in outputs {
             if let Some(path) = path {
                 write!(out, " {name}={}", shown(path))?;
             }
+        }
+        if let Some(ttl) = self.ttl {
+            write!(out, " ttl={}", humantime::format_duration(ttl))?;
+        }
+        if let Some(address) = &self.listen {
+            write!(out, " listen={address}")?;
         }
         if let Some(threads) = self.threads {
             write!(out, " threads={threads}")?;

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
-use memc_core::AddressError;
 
 use crate::args::routes::{self, Route};
 use crate::args::{Args, Operation, command, definition, variables};
@@ -81,26 +80,26 @@ impl Args {
             (ErrorKind::ValueValidation, format!("invalid value for '{name}': {error}"))
         };
         let mut routes = Vec::new();
-        for (id, server) in
+        for (id, servers) in
             [("idfa", &self.idfa), ("gaid", &self.gaid), ("adid", &self.adid), ("dvid", &self.dvid)]
         {
-            let server = server
-                .parse()
-                .map_err(|error: AddressError| problem(id, &format!("--{id} <ADDR>"), error.to_string()))?;
-            routes.push(Route { device_type: id.to_owned(), server });
+            let route = Route::new(id, servers, self.distribution);
+            routes.push(route.map_err(|error| problem(id, &format!("--{id} <ADDR>"), error))?);
         }
-        // An option can be repeated, a variable cannot: it has all further servers in it.
+        // An option can be repeated, a variable cannot: it has all further routes in it.
         let further = self.route.iter().flat_map(|text| match is_variable("route") {
-            true => text.split_whitespace().collect(),
-            false => vec![text.as_str()],
+            true => routes::in_variable(text),
+            false => vec![text.clone()],
         });
         for route in further {
-            routes.push(route.parse().map_err(|error| problem("route", "--route <TYPE=ADDR>", error))?);
+            let route = Route::parse(&route, self.distribution);
+            routes.push(route.map_err(|error| problem("route", "--route <TYPE=ADDR>", error))?);
         }
         match routes::twice(&routes) {
             None => Ok(routes),
             Some(name) => {
-                let text = format!("two servers for the device type '{name}': one is enough");
+                let text =
+                    format!("the device type '{name}' has two routes: give one, with a list of servers");
                 Err((ErrorKind::ArgumentConflict, text))
             }
         }
@@ -144,12 +143,43 @@ mod tests {
     fn a_route_adds_a_device_type() -> Result<(), clap::Error> {
         let args = Args::from_words(["memc-load", "--route", "imei=[::1]:7", "--idfa", "unix:/s"])?;
         let routes: Vec<_> =
-            args.routes.iter().map(|it| format!("{}={}", it.device_type, it.server)).collect();
+            args.routes.iter().map(|it| format!("{}={}", it.device_type, it.group)).collect();
         assert_eq!(routes[0], "idfa=unix:/s");
         assert_eq!(routes[4], "imei=[::1]:7");
         let twice = Args::from_words(["memc-load", "--route", "gaid=localhost:7"]);
         let message = twice.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(message.contains("two servers for the device type 'gaid'"), "{message}");
+        assert!(message.contains("the device type 'gaid' has two routes"), "{message}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_has_a_distribution() -> Result<(), clap::Error> {
+        let list = ["memc-load", "--idfa", "a:1:1 alpha, ann:secret@b:1:2 beta"];
+        let args = Args::from_words(list)?.to_string();
+        assert!(args.contains(" idfa=a:1 alpha,ann@b:1:2 beta gaid="), "{args}");
+        assert!(args.contains(" distribution=ketama "), "{args}");
+        let args = Args::from_words([&list[..], &["--distribution", "crc32"]].concat())?.to_string();
+        assert!(args.contains(" distribution=crc32 "), "{args}");
+        for (words, message) in [
+            (
+                ["--idfa", "a:1,b"],
+                "invalid value for '--idfa <ADDR>': 'b' is not a server address: the port is",
+            ),
+            (["--idfa", "a:1,a:1"], "invalid value for '--idfa <ADDR>': server 'a:1' is listed twice: give"),
+            (
+                ["--route", "imei=a:1,"],
+                "invalid value for '--route <TYPE=ADDR>': '' is not a server address: no",
+            ),
+            (["--distribution", "random"], "'random' is not a distribution: give ketama, ketama-plain, "),
+            (
+                ["--distribution", "rendezvous"],
+                "'b:1' has a weight, which means nothing to readers with distribut",
+            ),
+        ] {
+            let words = [&["memc-load", "--gaid", "b:1:2,c:1"], &words[..]].concat();
+            let error = Args::from_words(words).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(message), "{error}");
+        }
         Ok(())
     }
 
@@ -174,6 +204,8 @@ mod tests {
             ["--timeout", "5 parsecs"],
             ["--max-error-rate", "-1"],
             ["--max-error-rate", "nan"],
+            ["--listen", "9119"],
+            ["--listen", "unix:relative"],
         ] {
             assert!(Args::from_words(["memc-load", wrong[0], wrong[1]]).is_err(), "{wrong:?}");
         }

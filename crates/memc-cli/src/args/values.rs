@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
 
@@ -72,6 +72,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// After which time records expire. memcached's protocols say when in 31 bits of seconds since 1970.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match now.saturating_add(ttl).as_secs() > u64::from(i32::MAX.unsigned_abs()) {
+        true => Err("it ends after January 2038, which memcached's protocols cannot say".to_owned()),
+        false => Ok(ttl),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use memc_cluster::{Ahead, Cluster, ClusterError, Files, Hosts, Membership};
 use memc_core::{Error, StopHandle};
 
-use crate::args::{Args, VERSION};
+use crate::args::{Args, VERSION, routes};
 use crate::cluster::files::Elsewhere;
 use crate::output::messages;
 use crate::run::job::Job;
@@ -48,7 +48,7 @@ pub(crate) fn start(args: &Args, stop: &StopHandle) -> Result<Option<Cluster>> {
 /// The options that say what is stored where, and how the processes work together.
 fn shared_options(args: &Args, processes: usize) -> Vec<(String, String)> {
     let routes: Vec<_> =
-        args.routes.iter().map(|route| format!("{}={}", route.device_type, route.server)).collect();
+        args.routes.iter().map(|route| format!("{}={}", route.device_type, route.group)).collect();
     [
         ("--workers", args.workers.to_string()),
         ("--files-ahead", args.files_ahead(processes).to_string()),
@@ -56,6 +56,8 @@ fn shared_options(args: &Args, processes: usize) -> Vec<(String, String)> {
         ("--follow", args.follow.to_string()),
         ("whether --rejects is given", args.rejects.is_some().to_string()),
         ("the servers", routes.join(" ")),
+        ("--distribution", format!("{:?}", routes::distribution(&args.routes))),
+        ("--ttl", format!("{:?}", args.ttl)),
         ("--connections", args.connections.to_string()),
         ("--timeout", format!("{:?}", args.timeout)),
         ("--retry-for", format!("{:?}", args.retry_for)),

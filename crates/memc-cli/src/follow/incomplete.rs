@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::inputs::name::shown;
 use crate::inputs::version::Version;
 use crate::output::messages;
+use crate::watch::live::Doing;
 
 /// A log that was written to so short a time ago is likely to be written to again.
 pub(crate) const QUIET: Duration = Duration::from_millis(250);
@@ -23,11 +25,20 @@ pub(crate) struct Held {
     quiet: Duration,
     /// When it was last logged.
     logged: Option<Instant>,
+    /// Why it is certain that it is not complete.
+    why: Option<String>,
 }
 
 impl Held {
     pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), since: Instant::now(), tried: None, quiet: QUIET, logged: None }
+        Self {
+            path: path.to_owned(),
+            since: Instant::now(),
+            tried: None,
+            quiet: QUIET,
+            logged: None,
+            why: None,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -44,6 +55,12 @@ impl Held {
     pub(crate) fn tried(&mut self, version: Version, took: Duration, why: String) {
         self.tried = Some((version, why));
         self.quiet = QUIET.max(took);
+    }
+
+    /// What the follower does while it waits for this log.
+    pub(crate) fn doing(&self) -> Doing {
+        let Some(why) = self.why.clone() else { return Doing::Waiting };
+        Doing::HeldUp { name: shown(&self.path).to_string(), why, since: self.since }
     }
 
     /// Logs that it holds up this many later ones, when that is certain and again from time to time; true if
@@ -63,6 +80,7 @@ impl Held {
                     (None, _) => "not there".to_owned(),
                 };
                 messages::held(&self.path, &why);
+                self.why = Some(why);
             }
             Some(logged) if now >= logged + REMINDER => {
                 messages::still_held(&self.path, now - self.since, later);

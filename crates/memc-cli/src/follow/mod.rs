@@ -25,6 +25,7 @@ use crate::output::messages;
 use crate::output::replace;
 use crate::run::job::{Job, Outcome};
 use crate::run::summary::Summary;
+use crate::watch::live::Doing;
 
 /// How often all is looked at again, whatever the watcher says: some file systems report nothing to it.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -62,6 +63,8 @@ pub(crate) fn follow(
             if let Some(held) = &mut held {
                 held.log(logs.len() - 1, Instant::now());
             }
+            let doing = held.as_ref().map_or(Doing::Waiting, Held::doing);
+            summary.live.lock().set_doing(doing);
             job.service.status(waits_for(job.args, held.as_ref()));
             wait(job, rung, held.as_ref());
         } else {
@@ -75,7 +78,7 @@ pub(crate) fn follow(
 fn started(job: &Job<'_>, summary: &mut Summary, logs: &[PathBuf], has_folder: bool) {
     summary.owns_folders = true;
     // A counter has to be there before its first increase for that to be seen.
-    replace::write_metrics(job.args, &summary.totals);
+    replace::write_metrics(job.args, &summary.live);
     job.service.ready();
     if logs.is_empty() {
         messages::waiting(&job.args.pattern, has_folder);

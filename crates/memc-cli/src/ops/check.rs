@@ -12,6 +12,7 @@ use indicatif::BinaryBytes;
 use memc_core::{Address, ServerStatus};
 
 use crate::args::Args;
+use crate::args::routes::Route;
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
 use crate::inputs::name::shown;
@@ -73,9 +74,9 @@ impl Report<'_> {
 fn servers(args: &Args, sample: Option<&Path>, report: &mut Report<'_>) -> Result<()> {
     // One for several device types is one server.
     let mut addresses: Vec<&Address> = Vec::new();
-    for route in &args.routes {
-        if !addresses.contains(&&route.server) {
-            addresses.push(&route.server);
+    for address in args.routes.iter().flat_map(Route::addresses) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
     let estimates = sample.map_or(Ok(HashMap::new()), |file| estimate::memory(file, &args.routes));
@@ -88,8 +89,7 @@ fn servers(args: &Args, sample: Option<&Path>, report: &mut Report<'_>) -> Resul
         asking.into_iter().map(|it| it.context("cannot start a thread to ask it").and_then(join)).collect()
     });
     for (address, answer) in addresses.iter().zip(answers) {
-        let types = args.routes.iter().filter(|route| route.server == **address);
-        let types: Vec<_> = types.map(|route| route.device_type.as_str()).collect();
+        let types: Vec<_> = args.routes.iter().filter_map(|route| part(route, address)).collect();
         let name = format!("{address} ({})", types.join(", "));
         let text = answer.map(|status| {
             let bytes = sample.zip(estimates.get(*address));
@@ -103,9 +103,20 @@ fn servers(args: &Args, sample: Option<&Path>, report: &mut Report<'_>) -> Resul
     Ok(())
 }
 
+/// The device type of a route that has this server; of a list, also the part of its keys that belongs there.
+fn part(route: &Route, address: &Address) -> Option<String> {
+    let at = route.addresses().position(|it| it == address)?;
+    let name = &route.device_type;
+    Some(if route.is_list() {
+        format!("{:.1} % of {name}", route.group.shares()[at] * 100.0)
+    } else {
+        name.clone()
+    })
+}
+
 /// How the server is, both for a load and for readers.
 fn status(address: &Address, args: &Args) -> Result<ServerStatus> {
-    let status = address.status(args.timeout).context("a load cannot use it")?;
+    let status = address.status(None, args.timeout).context("a load cannot use it")?;
     Reader::connect(address, args.timeout)?.version().context("readers cannot use it")?;
     Ok(status)
 }

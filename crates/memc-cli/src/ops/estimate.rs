@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Input, Loader, Options};
 
-use crate::args::routes::Route;
+use crate::args::routes::{self, Route};
 use crate::inputs::name::shown;
 
 /// Bytes of the file that are looked at.
@@ -26,17 +26,18 @@ pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u
     let problem = || format!("cannot read '{}'", shown(file));
     let log = File::open(file).with_context(problem)?;
     let length = log.metadata().with_context(problem)?.len();
-    let (types, servers): (Vec<_>, Vec<_>) =
-        routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
+    let (types, groups) = routes::unzip(routes);
     let mut options = Options::default();
     options.chunk_bytes = 64 * 1024;
-    let loader = Loader::new(AppsEncoder::new(types), servers, options);
-    let mut bytes = vec![0; routes.len()];
+    let loader = Loader::new(AppsEncoder::new(types), groups, options);
+    let mut bytes: Vec<Vec<u64>> = routes.iter().map(|route| vec![0; route.addresses().count()]).collect();
     let sample = Input::reader(shown(file).to_string(), log.take(SAMPLE_BYTES));
     // The sample of a longer file ends early. What has been read until then counts.
     let result = loader.dry_run(
         [sample],
-        |record| bytes[record.server] += (record.key.len() + record.value.len()) as u64 + ITEM_BYTES,
+        |record| {
+            bytes[record.group][record.server] += (record.key.len() + record.value.len()) as u64 + ITEM_BYTES;
+        },
         |_| Ok(()),
     );
     if length <= SAMPLE_BYTES {
@@ -45,7 +46,7 @@ pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u
     #[expect(clippy::cast_precision_loss, reason = "an estimate needs no more than 53 bits")]
     let scale = SPARE_ROOM * length as f64 / length.clamp(1, SAMPLE_BYTES) as f64;
     let mut of_servers = HashMap::new();
-    for (route, bytes) in routes.iter().zip(bytes) {
+    for (address, bytes) in routes.iter().flat_map(Route::addresses).zip(bytes.into_iter().flatten()) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate needs no more than 53 bits")]
         #[expect(
             clippy::cast_possible_truncation,
@@ -53,7 +54,7 @@ pub(super) fn memory(file: &Path, routes: &[Route]) -> Result<HashMap<Address, u
             reason = "it is a positive number"
         )]
         let bytes = (bytes as f64 * scale) as u64;
-        *of_servers.entry(route.server.clone()).or_default() += bytes;
+        *of_servers.entry(address.clone()).or_default() += bytes;
     }
     Ok(of_servers)
 }

@@ -27,13 +27,19 @@ pub(super) fn run(keys: &[OsString], args: &Args, out: &mut Output) -> Result<u8
             let types: Vec<_> = args.routes.iter().map(|route| route.device_type.as_str()).collect();
             format!("'{name}' has no device type with a server: {} and a colon", types.join(", "))
         })?;
+        let at = route.group.server(key);
+        let address = &route.group.servers()[at].address;
+        if route.is_list() {
+            let (option, distribution) = (route.option_of(at), route.group.distribution());
+            log::info!("{address} - {name}: {option} by {distribution}: {}", route.group.choice(key));
+        }
         let mut found = None;
-        readers.of(&route.server)?.read(&[key], |_, value| found = value)?;
+        readers.of(address)?.read(&[key], |_, value| found = value)?;
         if let Some(value) = found {
-            let line = messages::record_line(&route.server, key, &value);
+            let line = messages::record_line(address, key, &value);
             out.line(line.unwrap_or_else(|escaped| escaped))?;
         } else {
-            log::error!("{} - {name}: no such record", route.server);
+            log::error!("{address} - {name}: no such record");
             exit_code = MISSING;
         }
     }

@@ -1,17 +1,20 @@
 //! `memc-load verify`: whether the servers hold what the files say.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, Input, Loader, Options};
+use memc_core::{Address, Event, Input, Loader, Options};
 
 use crate::args::Args;
+use crate::args::routes::{self, Route};
 use crate::inputs::source;
 use crate::ops::client::Readers;
 use crate::ops::spill::{Expected, Keys, Spill, hash};
 use crate::ops::stdout::Output;
+use crate::run::servers;
 
 /// The exit code when some records differ or are missing.
 const NOT_THE_SAME: u8 = 3;
@@ -30,6 +33,33 @@ struct Counts {
     missing: u64,
 }
 
+/// What was found, on all servers and on each by its address.
+#[derive(Default)]
+struct Found {
+    counts: Counts,
+    of_servers: BTreeMap<String, Counts>,
+}
+
+impl Counts {
+    fn keys(&self) -> u64 {
+        self.same + self.different + self.missing
+    }
+
+    /// Adds what has come to others between two moments.
+    fn add(&mut self, before: &Self, after: &Self) {
+        self.same += after.same - before.same;
+        self.different += after.different - before.different;
+        self.missing += after.missing - before.missing;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { same, different, missing } = self;
+        write!(out, "{} keys: {same} same, {different} different, {missing} missing", self.keys())
+    }
+}
+
 /// Reads the files, then every key of them back, and compares.
 pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8> {
     let mut files = files.to_vec();
@@ -37,16 +67,21 @@ pub(super) fn run(files: &[PathBuf], args: &Args, out: &mut Output) -> Result<u8
     let mut spill = Spill::new(MAX_KEY_BYTES)?;
     let rejected = collect(&files, args, &mut spill)?;
     log::info!("Reading the keys back");
-    let mut counts = Counts::default();
+    let mut found = Found::default();
     let mut readers = Readers::new(args.timeout);
-    spill.each(&mut |keys| compare(&keys, args, &mut readers, &mut counts))?;
+    let servers = Servers::of(&args.routes);
+    spill.each(&mut |keys| compare(&keys, &servers, &mut readers, &mut found))?;
     if rejected > 0 {
         log::info!("{rejected} lines skipped: a load rejects them too");
     }
-    let Counts { same, different, missing } = counts;
-    let keys = same + different + missing;
-    out.line(format_args!("{keys} keys: {same} same, {different} different, {missing} missing"))?;
-    Ok(if same == keys { 0 } else { NOT_THE_SAME })
+    let Found { counts, of_servers } = found;
+    for server in servers::of(&args.routes).iter().filter(|server| !server.shares.is_empty()) {
+        if let Some(of_server) = of_servers.get(&server.address) {
+            log::info!("{server}: {of_server}; {}", server.share_text().unwrap_or_default());
+        }
+    }
+    out.line(format_args!("{counts}"))?;
+    Ok(if counts.same == counts.keys() { 0 } else { NOT_THE_SAME })
 }
 
 /// Puts what a load would store into `spill`; returns how many lines it would reject.
@@ -56,15 +91,15 @@ fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
     // A dry run has nothing to wait for, so little of it need be in memory.
     options.chunk_bytes = 256 * 1024;
     options.max_bytes_in_flight = 4 * 1024 * 1024;
-    let (types, servers): (Vec<_>, Vec<_>) =
-        args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
-    let loader = Loader::new(AppsEncoder::new(types), servers, options);
+    let (types, groups) = routes::unzip(&args.routes);
+    let loader = Loader::new(AppsEncoder::new(types), groups, options);
+    let servers = Servers::of(&args.routes);
     let stop = loader.stop_handle();
     let mut error = None;
     let report = loader.dry_run(
         files.iter().map(Input::path),
         |record| {
-            let server = u16::try_from(record.server).unwrap_or(u16::MAX);
+            let server = servers.index(record.group, record.server);
             let expected = Expected { server, value: hash(record.value) };
             if error.is_none()
                 && let Err(failed) = spill.add(record.key, expected)
@@ -86,16 +121,40 @@ fn collect(files: &[PathBuf], args: &Args, spill: &mut Spill) -> Result<u64> {
     }
 }
 
+/// The servers of all routes in a row.
+struct Servers<'a> {
+    addresses: Vec<&'a Address>,
+    /// Where those of each route start.
+    starts: Vec<usize>,
+}
+
+impl<'a> Servers<'a> {
+    fn of(routes: &'a [Route]) -> Self {
+        let mut servers = Self { addresses: Vec::new(), starts: Vec::new() };
+        for route in routes {
+            servers.starts.push(servers.addresses.len());
+            servers.addresses.extend(route.addresses());
+        }
+        servers
+    }
+
+    fn index(&self, route: usize, server: usize) -> u16 {
+        u16::try_from(self.starts[route] + server).unwrap_or(u16::MAX)
+    }
+}
+
 /// Reads these keys back from their servers.
-fn compare(keys: &Keys, args: &Args, readers: &mut Readers, counts: &mut Counts) -> Result<()> {
+fn compare(keys: &Keys, servers: &Servers<'_>, readers: &mut Readers, found: &mut Found) -> Result<()> {
     let mut of_servers: HashMap<u16, Vec<&[u8]>> = HashMap::new();
     for (key, expected) in keys {
         of_servers.entry(expected.server).or_default().push(key);
     }
     for (server, keys_of_server) in of_servers {
-        let route = args.routes.get(usize::from(server)).context("it is the server of a route")?;
+        let address = servers.addresses.get(usize::from(server)).context("it is the server of a route")?;
+        let before = found.counts;
+        let counts = &mut found.counts;
         let mut answered = 0;
-        readers.of(&route.server)?.read(&keys_of_server, |key, value| {
+        readers.of(address)?.read(&keys_of_server, |key, value| {
             answered += 1;
             let (count, word) = match value {
                 None => (&mut counts.missing, "missing"),
@@ -104,10 +163,11 @@ fn compare(keys: &Keys, args: &Args, readers: &mut Readers, counts: &mut Counts)
             };
             *count += 1;
             if !word.is_empty() && *count <= NAMED {
-                log::warn!("{} - {}: {word}", route.server, key.escape_ascii());
+                log::warn!("{address} - {}: {word}", key.escape_ascii());
             }
         })?;
-        ensure!(answered == keys_of_server.len(), "{} has not answered for all keys", route.server);
+        ensure!(answered == keys_of_server.len(), "{address} has not answered for all keys");
+        found.of_servers.entry(address.to_string()).or_default().add(&before, &found.counts);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The log: its lines as the old script wrote them (`[2017.09.29 12:39:52] I text`) or as JSON, and the file they go to.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use env_logger::{Builder, Target};
 use indicatif::ProgressBar;
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, Record};
 use serde_json::{Map, Value as Json};
@@ -29,7 +30,21 @@ struct State {
     file: Option<LogFile>,
     /// The last error that was logged or, before there is one, the last warning.
     complaint: Mutex<Option<(Level, String)>>,
+    /// The last warnings and errors, the latest first.
+    recent: Mutex<VecDeque<Line>>,
 }
+
+/// A warning or an error as it was logged.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) at: Timestamp,
+    pub(crate) level: Level,
+    pub(crate) text: String,
+}
+
+/// How many of them are kept, and how long each of them may be.
+const RECENT_LINES: usize = 20;
+const RECENT_BYTES: usize = 1000;
 
 #[derive(Debug)]
 struct LogFile {
@@ -43,7 +58,7 @@ impl Log {
     /// Starts the log: to the end of the file of `--log`, or to standard error above the bar, in local time.
     pub(crate) fn start(args: &Args, bar: &ProgressBar) -> Result<Self> {
         let file = args.log.as_deref().map(LogFile::open).transpose()?;
-        let log = Self(Arc::new(State { file, complaint: Mutex::default() }));
+        let log = Self(Arc::new(State { file, complaint: Mutex::default(), recent: Mutex::default() }));
         let target = match &log.0.file {
             None if bar.is_hidden() => Target::Stderr,
             None => Target::Pipe(Box::new(AboveBar(bar.clone()))),
@@ -80,6 +95,11 @@ impl Log {
         self.0.complaint().take().map(|(_, text)| text)
     }
 
+    /// The last warnings and errors, the latest first.
+    pub(crate) fn recent(&self) -> Vec<Line> {
+        self.0.recent().iter().cloned().collect()
+    }
+
     /// Whether a line is missing in the file of `--log`.
     pub(crate) fn has_failed(&self) -> bool {
         self.0.file.as_ref().is_some_and(|log| log.has_failed.load(Ordering::Relaxed))
@@ -88,6 +108,16 @@ impl Log {
 
 impl State {
     fn remember(&self, record: &Record<'_>) {
+        if record.level() <= Level::Warn {
+            let mut text = record.args().to_string();
+            if text.len() > RECENT_BYTES {
+                text.truncate(text.floor_char_boundary(RECENT_BYTES));
+                text.push('…');
+            }
+            let mut recent = self.recent();
+            recent.truncate(RECENT_LINES - 1);
+            recent.push_front(Line { at: Timestamp::now(), level: record.level(), text });
+        }
         let mut last = self.complaint();
         // Error is the least of the levels.
         let least = last.as_ref().map_or(Level::Warn, |(level, _)| *level);
@@ -101,6 +131,10 @@ impl State {
             }
             *last = Some((record.level(), text));
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Line>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complaint(&self) -> MutexGuard<'_, Option<(Level, String)>> {
@@ -171,7 +205,7 @@ fn text(record: &Record<'_>) -> String {
     line
 }
 
-fn letter(level: Level) -> char {
+pub(crate) fn letter(level: Level) -> char {
     match level {
         Level::Error => 'E',
         Level::Warn => 'W',
@@ -227,14 +261,14 @@ mod tests {
             (&"error".into(), &"1.gz".into(), &"h:1".into())
         );
         let time = fields["time"].as_str().context("text")?;
-        assert!(time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+        assert!(time.parse::<Timestamp>().is_ok(), "{time}");
         assert_eq!(fields.len(), 5);
         Ok(())
     }
 
     #[test]
     fn the_last_error_is_remembered_and_a_warning_only_before_there_is_one() {
-        let state = State { file: None, complaint: Mutex::default() };
+        let state = State { file: None, complaint: Mutex::default(), recent: Mutex::default() };
         for (level, text, expected) in [
             (Level::Info, "info", None),
             (Level::Warn, "warning", Some("1.gz: warning")),

@@ -7,11 +7,13 @@ use memc_core::apps::UserApps;
 use memc_core::apps::prost::Message;
 use memc_core::{Address, DryRecord, Error, Event, InputReport, ServerReport};
 
+use crate::args::Args;
 use crate::args::routes::Route;
 use crate::inputs::find;
 use crate::inputs::name::shown;
 use crate::run::servers;
 use crate::run::summary::{Summary, is_acceptable};
+use crate::watch::listener::Listener;
 
 /// A list of files names at most this many; a follower of months has done more of them.
 const MAX_NAMES: usize = 100;
@@ -24,9 +26,21 @@ pub(crate) fn inflate_threads_ignored() {
     );
 }
 
+/// Logs where those who watch find the page, and warns if that is more of them than may be meant.
+pub(crate) fn listening(listener: &Listener) {
+    log::info!("Listening on {listener}");
+    if listener.is_public() {
+        log::warn!(
+            "--listen: other machines can reach {listener}, and there is no login: they see names of files, addresses of \
+             servers and lines of the log; listen on 127.0.0.1, or let a firewall or a proxy decide who may"
+        );
+    }
+}
+
 /// Logs a record of a dry run, in the words of the old script.
-pub(crate) fn dry_record(record: &DryRecord<'_>, servers: &[Address]) {
-    match record_line(&servers[record.server], record.key, record.value) {
+pub(crate) fn dry_record(record: &DryRecord<'_>, routes: &[Route]) {
+    let server = &routes[record.group].group.servers()[record.server];
+    match record_line(&server.address, record.key, record.value) {
         Ok(line) => log::debug!("{line}"),
         Err(line) => log::error!("{line}"),
     }
@@ -233,14 +247,18 @@ pub(crate) fn stopped(error: Error, routes: &[Route]) -> anyhow::Error {
 }
 
 /// Logs what became of the servers, which were asked at the end of a round that has not `failed`.
-pub(crate) fn servers(summary: &Summary, routes: &[Route], failed: bool) {
+pub(crate) fn servers(summary: &Summary, args: &Args, failed: bool) {
+    let (routes, dry) = (&args.routes, args.dry);
     for (server, report) in
         servers::of(routes).iter().filter_map(|server| Some((server, server.report(&summary.run.servers)?)))
     {
         let address = server.address.as_str();
         let ServerReport { records, batches, retries, evictions, memory_limit_bytes, .. } = *report;
+        let share = server.share_text().map_or_else(String::new, |share| format!("; {share}"));
         if batches > 0 {
-            log::debug!(server = address; "{server}: {records} records in {batches} batches");
+            log::debug!(server = address; "{server}: {records} records in {batches} batches{share}");
+        } else if dry && !share.is_empty() {
+            log::debug!(server = address; "{server}: {records} records{share}");
         }
         if retries > 0 {
             log::warn!(

@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ use crate::inputs::permissions;
 use crate::output::metrics;
 use crate::output::report;
 use crate::run::summary::{End, Summary};
-use crate::run::totals::Totals;
+use crate::watch::live::Live;
 
 /// The mode of a new file of metrics: the collector that reads it is another user, whatever the umask of a service
 /// says.
@@ -34,7 +35,7 @@ pub(crate) fn write(args: &Args, summary: &mut Summary, end: &End) -> Result<()>
     summary.end_round(end);
     each(args, |output, path| match output {
         Output::Report => replace(path, report::json(args, summary, end).as_bytes(), None),
-        Output::Metrics => replace_metrics(args, &summary.totals, path),
+        Output::Metrics => replace_metrics(args, &summary.live, path),
     })
 }
 
@@ -48,9 +49,9 @@ pub(crate) fn write_round(args: &Args, summary: &mut Summary) {
 }
 
 /// Writes the metrics in the middle of a run, if they are asked for. That this fails is logged.
-pub(crate) fn write_metrics(args: &Args, totals: &Totals) {
+pub(crate) fn write_metrics(args: &Args, live: &Arc<Live>) {
     let write = |output, path: &Path| match output {
-        Output::Metrics if !is_stream(path) => replace_metrics(args, totals, path),
+        Output::Metrics if !is_stream(path) => replace_metrics(args, live, path),
         // Who reads a stream expects one report, or the metrics once.
         _ => Ok(()),
     };
@@ -59,9 +60,9 @@ pub(crate) fn write_metrics(args: &Args, totals: &Totals) {
     }
 }
 
-fn replace_metrics(args: &Args, totals: &Totals, path: &Path) -> io::Result<()> {
+fn replace_metrics(args: &Args, live: &Arc<Live>, path: &Path) -> io::Result<()> {
     // Figures of records that were not sent would be taken for those of records that were.
-    if args.dry { Ok(()) } else { replace(path, metrics::text(args, totals).as_bytes(), Some(METRICS_MODE)) }
+    if args.dry { Ok(()) } else { replace(path, metrics::text(args, live).as_bytes(), Some(METRICS_MODE)) }
 }
 
 enum Output {

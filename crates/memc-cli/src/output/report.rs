@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use memc_core::{Counts, InputReport};
-use serde::Serialize;
+use memc_core::{Counts, Distribution, InputReport};
+use serde::{Deserialize, Serialize};
 
-use crate::args::{Args, VERSION};
+use crate::args::{Args, VERSION, routes};
 use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::run::servers;
@@ -31,34 +31,37 @@ struct Report<'a> {
     files_quarantined: Vec<String>,
     records_per_second: f64,
     #[serde(flatten)]
-    counts: LineCounts<'a>,
+    counts: LineCounts,
     bytes_in: u64,
-    files: Vec<File<'a>>,
-    unfinished_file: Option<File<'a>>,
+    files: Vec<File>,
+    unfinished_file: Option<File>,
+    distribution: Option<&'static str>,
     servers: Vec<Server>,
 }
 
-#[derive(Serialize)]
-struct File<'a> {
-    name: &'a str,
-    duration_seconds: f64,
-    records_per_second: f64,
-    error_rate: Option<f64>,
-    error_rate_acceptable: bool,
+/// A file that is done, or the part of it that is.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) duration_seconds: f64,
+    pub(crate) records_per_second: f64,
+    pub(crate) error_rate: Option<f64>,
+    pub(crate) error_rate_acceptable: bool,
     #[serde(flatten)]
-    counts: LineCounts<'a>,
-    bytes_in: u64,
+    pub(crate) counts: LineCounts,
+    pub(crate) bytes_in: u64,
 }
 
-#[derive(Serialize)]
-struct LineCounts<'a> {
-    lines: u64,
-    records_loaded: u64,
-    lines_rejected: u64,
-    lines_rejected_by_reason: BTreeMap<&'a str, u64>,
-    app_ids_dropped: u64,
-    bytes_decompressed: u64,
-    bytes_sent: u64,
+/// What became of lines.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct LineCounts {
+    pub(crate) lines: u64,
+    pub(crate) records_loaded: u64,
+    pub(crate) lines_rejected: u64,
+    pub(crate) lines_rejected_by_reason: BTreeMap<String, u64>,
+    pub(crate) app_ids_dropped: u64,
+    pub(crate) bytes_decompressed: u64,
+    pub(crate) bytes_sent: u64,
 }
 
 /// What is true of every run with records in flight on connections whose end could not be confirmed.
@@ -69,10 +72,13 @@ const NOT_EXCLUDED: &str = "a proxy that delivers what was in flight later than 
 struct Server {
     address: String,
     device_types: Vec<String>,
+    /// Of the device types that have a list.
+    shares: BTreeMap<String, f64>,
     records: u64,
     batches: u64,
     retries: u64,
     evictions: u64,
+    memory_used_bytes: Option<u64>,
     memory_limit_bytes: Option<u64>,
     restarted_at_end: bool,
     unreachable_at_end: bool,
@@ -106,6 +112,7 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
         bytes_in: run.bytes_in,
         files: summary.done.iter().map(|it| File::new(it, args.max_error_rate)).collect(),
         unfinished_file: run.unfinished.as_ref().map(|it| File::new(it, args.max_error_rate)),
+        distribution: routes::distribution(&args.routes).map(Distribution::name),
         servers: servers::of(&args.routes).into_iter().filter_map(|it| Server::new(it, summary)).collect(),
     };
     // Numbers, texts and lists of them always become JSON.
@@ -113,11 +120,11 @@ pub(crate) fn json(args: &Args, summary: &Summary, end: &End) -> String {
     json + "\n"
 }
 
-impl<'a> File<'a> {
-    fn new(file: &'a InputReport, max_error_rate: f64) -> Self {
+impl File {
+    pub(crate) fn new(file: &InputReport, max_error_rate: f64) -> Self {
         let rate = file.counts.error_rate();
         Self {
-            name: &file.name,
+            name: file.name.clone(),
             duration_seconds: file.duration.as_secs_f64(),
             records_per_second: messages::records_per_second(file.counts.loaded, file.duration),
             error_rate: rate.is_finite().then_some(rate),
@@ -128,13 +135,17 @@ impl<'a> File<'a> {
     }
 }
 
-impl<'a> LineCounts<'a> {
-    fn new(counts: &'a Counts) -> Self {
+impl LineCounts {
+    pub(crate) fn new(counts: &Counts) -> Self {
         Self {
             lines: counts.lines,
             records_loaded: counts.loaded,
             lines_rejected: counts.rejected_total(),
-            lines_rejected_by_reason: counts.rejected.iter().map(|(it, &count)| (it.name(), count)).collect(),
+            lines_rejected_by_reason: counts
+                .rejected
+                .iter()
+                .map(|(reason, &count)| (reason.name().to_owned(), count))
+                .collect(),
             app_ids_dropped: counts.dropped_total(),
             bytes_decompressed: counts.bytes_decompressed,
             bytes_sent: counts.bytes_sent,
@@ -149,10 +160,12 @@ impl Server {
         let (_, lost) = summary.lost_on(&server.address);
         Some(Self {
             device_types: server.device_types,
+            shares: server.shares.into_iter().collect(),
             records: report.records,
             batches: report.batches,
             retries: report.retries,
             evictions: report.evictions,
+            memory_used_bytes: report.memory_used_bytes,
             memory_limit_bytes: report.memory_limit_bytes,
             restarted_at_end: report.restarted,
             unreachable_at_end: report.unreachable,
@@ -168,6 +181,6 @@ impl Server {
 }
 
 /// In UTC, with milliseconds.
-fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     format!("{at:.3}")
 }

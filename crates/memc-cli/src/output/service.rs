@@ -1,4 +1,4 @@
-//! What the service manager is notified of: that the process is ready, what it does, that it is alive.
+//! What the process does and whether it is alive, for those who watch it; the service manager is notified of it.
 
 use std::fmt::Display;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,16 @@ const MIN_PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// What a load may take on top of the times that its options set.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Reports to the service manager, systemd or one that does as it does. Clones are of the same reporter; without a
-/// service manager none of them does anything.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Service(Option<Arc<Reporter>>);
+/// What is reported to the service manager, systemd or one that does as it does, if there is one. Clones are of the same
+/// reporter.
+#[derive(Clone, Debug)]
+pub(crate) struct Service(Arc<Reporter>);
 
 #[derive(Debug)]
 struct Reporter {
+    /// Whether there is a service manager.
+    is_managed: bool,
+    progress: ProgressHandle,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -49,61 +52,67 @@ impl Service {
     /// Starts to report if the process was started by a service manager. `timeouts` is how long a load may wait for a
     /// server by its options.
     pub(crate) fn start(progress: ProgressHandle, timeouts: Duration) -> Result<Self> {
-        if std::env::var_os("NOTIFY_SOCKET").is_none() {
-            return Ok(Self::default());
-        }
+        let is_managed = std::env::var_os("NOTIFY_SOCKET").is_some();
         let patience = MIN_PATIENCE.max(timeouts.saturating_add(MARGIN));
         let life = Life { last_sign: Instant::now(), progress: (0, 0), patience };
         let state = Mutex::new(State { status: String::new(), is_new: false, life });
-        let reporter = Arc::new(Reporter { state, changed: Condvar::new() });
+        let reporter = Arc::new(Reporter { is_managed, progress, state, changed: Condvar::new() });
+        if !is_managed {
+            return Ok(Self(reporter));
+        }
         let own = Arc::clone(&reporter);
         let thread = thread::Builder::new().name("service manager".to_owned());
         // A thread of its own, as a service manager that does not read must not hold up the load.
-        thread
-            .spawn(move || own.report(&progress))
-            .context("cannot start the thread that notifies systemd")?;
-        Ok(Self(Some(reporter)))
+        thread.spawn(move || own.report()).context("cannot start the thread that notifies systemd")?;
+        Ok(Self(reporter))
     }
 
     /// The process has started well.
     pub(crate) fn ready(&self) {
-        if self.0.is_some() {
+        if self.0.is_managed {
             notify(&NotifyState::Ready);
         }
     }
 
     /// The process is about to end.
     pub(crate) fn stopping(&self) {
-        if self.0.is_some() {
+        if self.0.is_managed {
             notify(&NotifyState::Stopping);
         }
     }
 
     /// What the process does now. It is a sign of life.
     pub(crate) fn status(&self, text: impl Display) {
-        let Some(reporter) = &self.0 else { return };
-        let (text, mut state) = (text.to_string(), reporter.lock());
+        let (text, mut state) = (text.to_string(), self.0.lock());
         state.life.last_sign = Instant::now();
         // In the protocol a line end is the end of the status.
         let text = text.replace(char::is_control, "?");
         if state.status != text {
             state.status = text;
             state.is_new = true;
-            reporter.changed.notify_one();
+            self.0.changed.notify_one();
         }
+    }
+
+    /// What it does, in words.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().status.clone()
+    }
+
+    /// Whether it works, or waits for what it knows.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.lock().life.is_alive(self.0.progress(), Instant::now())
     }
 
     /// Something that happens regularly has happened, or a wait is known to be in order.
     pub(crate) fn sign_of_life(&self) {
-        if let Some(reporter) = &self.0 {
-            reporter.lock().life.last_sign = Instant::now();
-        }
+        self.0.lock().life.last_sign = Instant::now();
     }
 }
 
 impl Reporter {
     /// Reports until the process ends.
-    fn report(&self, progress: &ProgressHandle) {
+    fn report(&self) {
         let watchdog = sd_notify::watchdog_enabled();
         // Two in the time in which one is expected.
         let interval = watchdog.map_or(MIN_PATIENCE, |timeout| timeout / 2);
@@ -113,7 +122,7 @@ impl Reporter {
             let now = Instant::now();
             if watchdog.is_some() && now >= next {
                 next = now + interval;
-                if state.life.is_alive((progress.bytes_in(), progress.records()), now) {
+                if state.life.is_alive(self.progress(), now) {
                     drop(state);
                     notify(&NotifyState::Watchdog);
                     state = self.lock();
@@ -129,6 +138,11 @@ impl Reporter {
                 if watchdog.is_some() { next.saturating_duration_since(Instant::now()) } else { interval };
             drop(self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// How far the load is.
+    fn progress(&self) -> (u64, u64) {
+        (self.progress.bytes_in(), self.progress.records())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

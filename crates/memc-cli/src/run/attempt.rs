@@ -6,7 +6,7 @@ use anyhow::Result;
 use indicatif::ProgressBar;
 use memc_cluster::{Cluster, Files};
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, DryRecord, Error, Event, Loader};
+use memc_core::{DryRecord, Error, Event, Loader};
 
 use crate::args::Args;
 use crate::cluster::files::{self, Here};
@@ -24,7 +24,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) args: &'a Args,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) service: &'a Service,
-    pub(crate) servers: &'a [Address],
     pub(crate) loader: &'a Loader<AppsEncoder>,
     /// Who loads, if it is more than this process with one file after the other.
     pub(crate) cluster: Option<&'a mut Cluster>,
@@ -37,6 +36,7 @@ impl Attempt<'_> {
     /// Loads these logs, which are the files of the summary that are not done, and adds to the summary what was
     /// done; what stopped it, if something did.
     pub(crate) fn run(self, logs: &[Arc<LogFile>], summary: &mut Summary) -> Result<Option<Error>> {
+        summary.live.lock().begin_load();
         let left = &summary.files[summary.done.len()..];
         let (handle, total) = (self.loader.progress_handle(), summary.files.len());
         let progress = Shown::start(self.bar, self.service, handle, left, total)?;
@@ -55,7 +55,7 @@ impl Attempt<'_> {
                 Err(error) => error.into(),
             })
         };
-        let on_record = |record: DryRecord<'_>| messages::dry_record(&record, self.servers);
+        let on_record = |record: DryRecord<'_>| messages::dry_record(&record, &self.args.routes);
         let inputs = logs.iter().map(files::input).collect::<Vec<_>>();
         let paths = logs.iter().map(|log| log.path().to_owned()).collect::<Vec<_>>();
         let files: Arc<dyn Files> = Arc::new(Here(logs.to_vec()));

@@ -2,6 +2,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use memc_core::{Event, InputReport};
@@ -41,7 +42,11 @@ impl Events<'_> {
                 if self.started.as_ref() != Some(&name) {
                     log::info!("Processing {name}");
                 }
-                self.shown.file(&name, self.summary.done.len());
+                let (done, files) = (self.summary.done.len(), self.summary.files.len());
+                self.shown.file(&name, done);
+                // One that cannot be looked at will stop the load in its turn.
+                let log = self.logs.as_slice().first().and_then(|log| log.path().metadata().ok());
+                self.summary.live.lock().begin_file(&name, done + 1, files, log.map_or(0, |log| log.len()));
             }
             Event::InputFinished(file) => self.finish(file)?,
             Event::LinesRejected { name, lines, .. } => {
@@ -51,20 +56,20 @@ impl Events<'_> {
                 self.summary.lose(&address);
                 messages::restarted(&address, self.summary);
                 // It answers.
-                self.server_is_away(&address, false);
+                self.server_is_away(&address, None);
                 self.rejects.as_mut().map_or(Ok(()), Rejects::take_back)?;
             }
             Event::ServerAway { address, reason, retry_timeout } => {
                 messages::away(&self.args.routes, &address, &reason, retry_timeout);
-                self.server_is_away(&address, true);
+                self.server_is_away(&address, Some(reason));
             }
             Event::ServerStillAway { address, away_for, .. } => {
                 messages::still_away(&self.args.routes, &address, away_for, self.args.retry_for);
-                self.server_is_away(&address, true);
+                replace::write_metrics(self.args, &self.summary.live);
             }
             Event::ServerBack { address, away_for } => {
                 messages::back(&self.args.routes, &address, away_for);
-                self.server_is_away(&address, false);
+                self.server_is_away(&address, None);
             }
             Event::RecordsReadBack { address, in_flight, read_back, set_again, untracked } => {
                 messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again, untracked);
@@ -92,21 +97,27 @@ impl Events<'_> {
         // They are in the log now; kept for all files they would only fill the memory.
         (file.rejected_lines, file.dropped_parts) = Default::default();
         file.index = self.summary.done.len();
-        self.summary.file_done(file);
+        self.summary.file_done(file, self.args.max_error_rate);
         Ok(())
     }
 
-    /// Shows that a server is waited for, or no longer; the metrics are written for those who watch them
-    /// meanwhile.
-    fn server_is_away(&mut self, address: &str, is_away: bool) {
-        self.shown.server(&servers::named(&self.args.routes, address), is_away);
-        self.summary.totals.server_mut(address).is_away = is_away;
-        replace::write_metrics(self.args, &self.summary.totals);
+    /// Shows that a server is waited for, for this reason, or no longer; the metrics are written for those who watch
+    /// them meanwhile.
+    fn server_is_away(&mut self, address: &str, reason: Option<String>) {
+        self.shown.server(&servers::named(&self.args.routes, address), reason.is_some());
+        let mut now = self.summary.live.lock();
+        if reason.is_none() {
+            now.server_is_back(address);
+        }
+        now.totals.server_mut(address).away = reason.map(|reason| (Instant::now(), reason));
+        drop(now);
+        replace::write_metrics(self.args, &self.summary.live);
     }
 
     /// The load has ended: what it leaves unfinished is taken back, and the bar goes.
     pub(crate) fn end(self, unfinished: bool) {
         drop(self.shown);
+        self.summary.live.lock().end_load();
         if unfinished && let Some(Err(error)) = self.rejects.as_mut().map(Rejects::take_back) {
             log::warn!("{error:#}");
         }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use memc_cluster::Cluster;
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Error, Loader, Options, StopHandle};
+use memc_core::{Error, Loader, Options, StopHandle};
 
-use crate::args::{Args, OnBroken};
+use crate::args::{Args, OnBroken, routes};
 use crate::inputs::find;
 use crate::inputs::lock::FolderLocks;
 use crate::inputs::log_file::{Changed, LogFile};
@@ -24,13 +24,13 @@ use crate::output::service::Service;
 use crate::run::attempt::Attempt;
 use crate::run::fault::Fault;
 use crate::run::summary::Summary;
+use crate::watch::live::Live;
 
 /// What stays from one round to the next.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
     pub(crate) args: &'a Args,
     bar: &'a ProgressBar,
-    servers: Vec<Address>,
     pub(crate) loader: Loader<AppsEncoder>,
     /// Who loads, if it is more than this process with one file after the other.
     pub(crate) cluster: Option<Cluster>,
@@ -62,16 +62,17 @@ enum Next {
 }
 
 impl<'a> Job<'a> {
-    pub(crate) fn new(args: &'a Args, bar: &'a ProgressBar) -> Result<Self> {
-        let (device_types, servers): (Vec<_>, Vec<Address>) =
-            args.routes.iter().cloned().map(|route| (route.device_type, route.server)).unzip();
+    pub(crate) fn new(args: &'a Args, bar: &'a ProgressBar, live: &Live) -> Result<Self> {
+        let (device_types, groups) = routes::unzip(&args.routes);
         let mut options = Options::default();
         options.connections = args.connections;
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
+        options.ttl = args.ttl;
         options.report_rejected = args.rejects.is_some();
         options.threads = args.threads();
-        let loader = Loader::new(AppsEncoder::new(device_types), servers.clone(), options);
+        let loader = Loader::new(AppsEncoder::new(device_types), groups, options);
+        live.set_progress(loader.progress_handle());
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.
             OnBroken::Quarantine(folder) if !args.dry && !args.is_helper() => {
@@ -82,7 +83,7 @@ impl<'a> Job<'a> {
         let rejects = if args.is_helper() { None } else { rejects::open(args.rejects.as_deref())? };
         let timeouts = args.timeout.saturating_add(args.retry_for);
         let service = Service::start(loader.progress_handle(), timeouts)?;
-        Ok(Self { args, bar, servers, loader, cluster: None, rejects, service, quarantine, started: None })
+        Ok(Self { args, bar, loader, cluster: None, rejects, service, quarantine, started: None })
     }
 
     /// Asks for the file of rejected lines to be opened again when no log is in progress.
@@ -93,6 +94,11 @@ impl<'a> Job<'a> {
     /// Opens the file of rejected lines again if that was asked for. No log may be in progress.
     pub(crate) fn reopen_rejects(&mut self) {
         self.rejects.iter_mut().for_each(Rejects::reopen_if_asked);
+    }
+
+    /// Whoever asks the servers how they are, beside the load.
+    pub(crate) fn checker(&self) -> Loader<AppsEncoder> {
+        self.loader.clone()
     }
 
     /// The handle that stops the rounds.
@@ -160,7 +166,6 @@ impl<'a> Job<'a> {
             args: self.args,
             bar: self.bar,
             service: &self.service,
-            servers: &self.servers,
             loader: &self.loader,
             cluster: self.cluster.as_mut(),
             rejects: &mut self.rejects,
@@ -205,7 +210,7 @@ impl<'a> Job<'a> {
 fn log_end(args: &Args, summary: &mut Summary, outcome: &Result<Outcome>) {
     let is_cancelled =
         |error: &anyhow::Error| matches!(error.downcast_ref::<Error>(), Some(Error::Cancelled));
-    messages::servers(summary, &args.routes, !matches!(outcome, Ok(Outcome::AllDone)));
+    messages::servers(summary, args, !matches!(outcome, Ok(Outcome::AllDone)));
     match outcome {
         Ok(Outcome::AllDone) => messages::run(summary, args.max_error_rate, false),
         Ok(Outcome::Incomplete(..)) => {

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use memc_core::{Counts, InputReport, RunReport, ServerReport};
 
-use crate::run::totals::{Round, Totals};
+use crate::run::totals::Round;
+use crate::watch::live::Live;
 
 /// Everything was loaded, but a file had too many bad lines, a server has lost or evicted records since, or the log, the
 /// report or the metrics could not be written.
@@ -21,8 +23,8 @@ const MAX_EARLIER: usize = 1000;
 /// What a run has done so far.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    /// The process as a whole.
-    pub(crate) totals: Totals,
+    /// The process as a whole, and what it does now.
+    pub(crate) live: Arc<Live>,
     pub(crate) started: Timestamp,
     /// Whether the folders were given to this run, as far as it needs them. Before that, the report and the
     /// metrics may be those of another one that is running.
@@ -55,12 +57,12 @@ pub(crate) struct End {
 impl Summary {
     pub(crate) fn new() -> Self {
         let started = Timestamp::now();
-        Self::of_round(started, Totals::new(started))
+        Self::of_round(started, Arc::new(Live::new(started)))
     }
 
-    fn of_round(started: Timestamp, totals: Totals) -> Self {
+    fn of_round(started: Timestamp, live: Arc<Live>) -> Self {
         Self {
-            totals,
+            live,
             started,
             owns_folders: false,
             files: Vec::new(),
@@ -83,9 +85,8 @@ impl Summary {
             earlier.drain(1..=excess);
         }
         let unnamed = self.unnamed + excess;
-        let mut totals = self.totals.clone();
-        totals.begin_round();
-        let round = Self::of_round(Timestamp::now(), totals);
+        self.live.lock().totals.begin_round();
+        let round = Self::of_round(Timestamp::now(), Arc::clone(&self.live));
         *self = Self { files, earlier, unnamed, owns_folders: self.owns_folders, ..round };
     }
 
@@ -101,15 +102,15 @@ impl Summary {
     }
 
     /// The next file is done.
-    pub(crate) fn file_done(&mut self, file: InputReport) {
-        self.totals.add_file(&file);
+    pub(crate) fn file_done(&mut self, file: InputReport, max_error_rate: f64) {
+        self.live.lock().end_file(&file, is_acceptable(&file.counts, max_error_rate));
         self.done.push(file);
     }
 
     /// A server has lost what it held of the files that are done, if there are any.
     pub(crate) fn lose(&mut self, address: &str) {
         let done = self.done_files();
-        self.totals.add_loss(address, done);
+        self.live.lock().totals.add_loss(address, done);
         if done > 0 {
             self.lost.insert(address.to_owned(), done);
         }
@@ -126,7 +127,7 @@ impl Summary {
     /// Adds what the loader reports at the end of a load.
     pub(crate) fn end_load(&mut self, run: RunReport) {
         for server in &run.servers {
-            self.totals.add_server(server);
+            self.live.lock().totals.add_server(server);
             if is_lost(server) {
                 self.lose(&server.address);
             }
@@ -138,13 +139,13 @@ impl Summary {
     pub(crate) fn set_aside(&mut self, path: PathBuf) -> u64 {
         self.files.remove(self.done.len());
         self.quarantined.push(path);
-        self.totals.files_quarantined += 1;
+        self.live.lock().totals.files_quarantined += 1;
         self.run.unfinished.take().map_or(0, |file| file.counts.loaded)
     }
 
     /// Adds the run, or the round, that has ended so to the totals of the process.
     pub(crate) fn end_round(&mut self, end: &End) {
-        self.totals.add_round(Round {
+        self.live.lock().totals.add_round(Round {
             started: self.started,
             ended: end.at,
             exit_code: end.exit_code,

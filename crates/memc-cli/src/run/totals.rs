@@ -1,9 +1,14 @@
 //! What a process has done since its start, round by round: all that its metrics show.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use memc_core::{Counts, InputReport, ServerReport};
+
+/// Up to how many seconds, included, each count of the durations of files goes.
+pub(crate) const FILE_SECONDS: [f64; 12] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 /// Figures over the life of the process, which only go up, and those of its last round.
 #[derive(Clone, Debug)]
@@ -16,6 +21,12 @@ pub(crate) struct Totals {
     pub(crate) files: u64,
     /// Broken files that were moved into quarantine.
     pub(crate) files_quarantined: u64,
+    /// Files that are done and had as many rejected lines as makes a load fail.
+    pub(crate) files_over_error_rate: u64,
+    /// How long the files that are done took, by [`FILE_SECONDS`]; the last count is of all longer ones.
+    pub(crate) file_durations: [u64; FILE_SECONDS.len() + 1],
+    /// The same added up.
+    pub(crate) file_duration: Duration,
     /// The counts of the files that are done.
     pub(crate) counts: Counts,
     /// Bytes read from them.
@@ -29,11 +40,7 @@ pub(crate) struct Totals {
 /// Figures of one server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServerTotals {
-    /// Records that it acknowledged.
-    pub(crate) records: u64,
-    /// How many times a connection was tried again.
-    pub(crate) retries: u64,
-    /// Records that it evicted.
+    /// Records that it evicted during the rounds.
     pub(crate) evictions: u64,
     /// How many times it was found to be another process, or none.
     pub(crate) restarts: u64,
@@ -47,10 +54,11 @@ pub(crate) struct ServerTotals {
     pub(crate) records_read_back: u64,
     /// Those of them that were stale and set again.
     pub(crate) records_set_again: u64,
-    /// Its memory limit as it last reported it.
+    /// The memory that its records take, and its limit, as it reported them at the end of the last load.
+    pub(crate) memory_used_bytes: Option<u64>,
     pub(crate) memory_limit_bytes: Option<u64>,
-    /// Whether the load waits for it, or has stopped because of it.
-    pub(crate) is_away: bool,
+    /// Since when, and why, the load waits for it, or has stopped because of it.
+    pub(crate) away: Option<(Instant, String)>,
 }
 
 /// A round that has ended: a plain run, or the files that a follower loaded together.
@@ -83,6 +91,9 @@ impl Totals {
             rounds: BTreeMap::new(),
             files: 0,
             files_quarantined: 0,
+            files_over_error_rate: 0,
+            file_durations: [0; FILE_SECONDS.len() + 1],
+            file_duration: Duration::ZERO,
             counts: Counts::default(),
             bytes_in: 0,
             servers: BTreeMap::new(),
@@ -102,12 +113,16 @@ impl Totals {
 
     /// A round starts: no server is known to be away.
     pub(crate) fn begin_round(&mut self) {
-        self.servers.values_mut().for_each(|server| server.is_away = false);
+        self.servers.values_mut().for_each(|server| server.away = None);
     }
 
     /// Adds a file that is done.
-    pub(crate) fn add_file(&mut self, file: &InputReport) {
+    pub(crate) fn add_file(&mut self, file: &InputReport, is_acceptable: bool) {
         self.files += 1;
+        self.files_over_error_rate += u64::from(!is_acceptable);
+        let seconds = file.duration.as_secs_f64();
+        self.file_durations[FILE_SECONDS.partition_point(|bound| *bound < seconds)] += 1;
+        self.file_duration += file.duration;
         self.bytes_in += file.bytes_in;
         self.counts.merge(file.counts.clone());
     }
@@ -115,14 +130,16 @@ impl Totals {
     /// Adds what a load reports of a server.
     pub(crate) fn add_server(&mut self, report: &ServerReport) {
         let server = self.server_mut(&report.address);
-        server.records += report.records;
-        server.retries += report.retries;
         server.evictions += report.evictions;
         server.records_in_flight += report.records_in_flight;
         server.records_read_back += report.records_read_back;
         server.records_set_again += report.records_set_again;
+        server.memory_used_bytes = report.memory_used_bytes.or(server.memory_used_bytes);
         server.memory_limit_bytes = report.memory_limit_bytes.or(server.memory_limit_bytes);
-        server.is_away |= report.unreachable;
+        if report.unreachable {
+            let reason = || (Instant::now(), "it cannot be asked any more".to_owned());
+            server.away.get_or_insert_with(reason);
+        }
     }
 
     /// A server has lost its records of the first `files` files that were done, if there are any.

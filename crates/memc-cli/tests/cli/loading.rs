@@ -1,6 +1,6 @@
 //! Whole loads of generated files: what the servers hold, what the log says, what the files are called.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use memc_testkit::{Model, Sample};
 
 use crate::workdir::{Workdir, model};
@@ -134,4 +134,16 @@ fn good_files_are_loaded_and_the_log_tells_so() -> Result<()> {
         .and_then(|pace| pace.strip_suffix(" records/s"))
         .map(|pace| pace.split(" s, ").filter_map(|number| number.parse().ok()).collect());
     run.ensure(numbers.is_some_and(|numbers| numbers.len() == 2), "the last line has seconds and a pace")
+}
+
+#[test]
+fn records_expire_after_the_given_time() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\n")?;
+    work.load(&["--ttl", "40days"])?.exits(0)?;
+    let contents = work.servers()?[0].contents()?;
+    let ttls: Vec<_> = contents.values().map(|item| item.ttl).collect();
+    let expected = 40 * 24 * 60 * 60;
+    ensure!(matches!(ttls[..], [ttl] if (expected - 60..=expected + 1).contains(&ttl)), "{ttls:?}");
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod away;
 mod broken;
+mod browser;
 mod changes;
 mod check;
 mod chronology;
@@ -13,6 +14,7 @@ mod inputs;
 mod killed;
 mod kinds;
 mod limits;
+mod lists;
 mod loading;
 mod locks;
 mod logging;
@@ -34,4 +36,5 @@ mod signals;
 mod terminal;
 mod variables;
 mod verify;
+mod watch;
 mod workdir;

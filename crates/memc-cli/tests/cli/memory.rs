@@ -16,7 +16,7 @@ use crate::workdir::Workdir;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Passes on at this many bytes a second what clients send to the server; its threads end with the process.
-fn slow(server: &Memcached, bytes_a_second: u32) -> Result<String> {
+pub(crate) fn slow(server: &Memcached, bytes_a_second: u32) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let (address, target) = (listener.local_addr()?.to_string(), server.address());
     thread::spawn(move || {

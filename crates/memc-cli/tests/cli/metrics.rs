@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/prometheus/alerts.yml");
 
 /// Runs Prometheus' tool, if it is installed, and checks that it is content; `input` is a file.
-fn promtool(arguments: &[&str], input: Option<&Path>) -> Result<()> {
+pub(crate) fn promtool(arguments: &[&str], input: Option<&Path>) -> Result<()> {
     let input = input.map_or(Ok(Stdio::null()), |path| fs::File::open(path).map(Stdio::from))?;
     let output = match Command::new("promtool").args(arguments).stdin(input).output() {
         Ok(output) => output,

@@ -33,7 +33,10 @@ fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
         (&["--pattern", ""], "it is empty: give one such as '/data/appsinstalled/*.tsv.gz'"),
         (&["--pattern", "/tmp/"], "it is a folder: give '/tmp/*.tsv.gz'"),
         (&["--idfa", "http://x:1"], "give host:port without a scheme"),
-        (&["--idfa", "a:1,b:1"], "it is a list, but several servers for one device type"),
+        (&["--idfa", "a:1,b"], "'--idfa <ADDR>': 'b' is not a server address: the port is missing"),
+        (&["--idfa", "a:1,a:1"], "'--idfa <ADDR>': server 'a:1' is listed twice: give each server once"),
+        (&["--idfa", "a:1,b:1:0"], "'--idfa <ADDR>': server 'b:1' has the weight 0: give 1 or more"),
+        (&["--distribution", "none"], "'none' is not a distribution: give ketama, ketama-plain, "),
         (&["--follow", "--dry"], "the argument '--follow' cannot be used with '--dry'"),
         (&["-q", "-v"], "the argument '--quiet' cannot be used with '--verbose'"),
         (&["--log-format", "xml"], "--log-format"),
@@ -48,12 +51,19 @@ fn wrong_usage_is_reported_and_nothing_is_done() -> Result<()> {
         (&["--connections", "65"], "--connections"),
         (&["--timeout", "0s"], "--timeout"),
         (&["--retry-for", "soon"], "--retry-for"),
+        (&["--ttl", "0s"], "it must be longer than nothing"),
+        (&["--ttl", "40years"], "it ends after January 2038"),
+        (&["--ttl=-1h"], "invalid value '-1h' for '--ttl"),
+        (&["--ttl", "1h", "check"], "'--ttl' cannot be used with the command 'check'"),
         (&["--max-error-rate", "-1"], "it must be a number from 0"),
         (&["--max-error-rate", "nan"], "--max-error-rate"),
         (&["--route", "imei"], "give TYPE=ADDR"),
         (&["--route", "=localhost:7"], "the device type before '=' must be one word"),
         (&["--route", "imei=localhost"], "the port is missing"),
-        (&["--route", "gaid=localhost:7"], "two servers for the device type 'gaid'"),
+        (
+            &["--route", "gaid=localhost:7"],
+            "the device type 'gaid' has two routes: give one, with a list of servers",
+        ),
         (&["--route", "imei=localhost:7", "--route", "imei=localhost:8"], "the device type 'imei'"),
         (&["--idfa", "localhost:7", "--idfa", "localhost:8"], "--idfa"),
         (&["--pattern", "a**b"], "a**b"),
@@ -73,12 +83,23 @@ fn the_first_log_line_has_the_options() -> Result<()> {
     let pattern = work.name("none");
     let options =
         ["--pattern", &pattern, "--dry", "--idfa", "[::1]:1", "--gaid", "unix:/s", "--threads", "3"];
-    let more = ["--connections", "2", "--route", "imei=h:7", "--timeout", "90s", "--retry-for", "0s"];
+    let more = [
+        "--connections",
+        "2",
+        "--route",
+        "imei=h:7",
+        "--timeout",
+        "90s",
+        "--retry-for",
+        "0s",
+        "--ttl",
+        "26h",
+    ];
     let run = work.run(&[&options[..], &more].concat())?;
     run.exits(0)?;
     let expected = format!(
         "I Memc loader started with options: pattern={pattern} dry=true idfa=[::1]:1 gaid=unix:/s \
-         adid=127.0.0.1:33015 dvid=127.0.0.1:33016 imei=h:7 threads=3 connections=2 timeout=1m 30s \
+         adid=127.0.0.1:33015 dvid=127.0.0.1:33016 imei=h:7 ttl=1day 2h threads=3 connections=2 timeout=1m 30s \
          retry-for=0s max-error-rate=0.01 (times in UTC"
     );
     let zone = run.log()?.first().and_then(|line| line.strip_prefix(expected.as_str())).map(str::to_owned);

@@ -41,7 +41,7 @@ pub(crate) fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
                 ensure!(!helped.contains(&name) && !help.is_empty(), "{line}");
                 helped.push(name);
             }
-            ["#", "TYPE", name, "counter" | "gauge"] => {
+            ["#", "TYPE", name, "counter" | "gauge" | "histogram"] => {
                 ensure!(helped.last() == Some(&name), "{line}");
                 typed.push(name);
             }
@@ -49,7 +49,11 @@ pub(crate) fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
                 let (series, value) = line.rsplit_once(' ').context("a value")?;
                 let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
                 let sound = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-                ensure!(name.bytes().all(sound) && typed.last() == Some(&name), "{line}");
+                let parts = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+                let is_typed = |name| typed.last() == Some(&name);
+                let is_part = parts
+                    .is_some_and(|name| is_typed(name) && text.contains(&format!("# TYPE {name} histogram")));
+                ensure!(name.bytes().all(sound) && (is_typed(name) || is_part), "{line}");
                 for label in
                     labels.strip_suffix('}').context("labels")?.split(',').filter(|it| !it.is_empty())
                 {

@@ -93,6 +93,11 @@ impl Running {
         Ok(())
     }
 
+    /// What it has written to standard error so far.
+    pub(crate) fn stderr(&self) -> Result<String> {
+        text(&self.stderr)
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

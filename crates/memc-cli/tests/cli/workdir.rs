@@ -62,14 +62,9 @@ impl Workdir {
         self.finish(Running::start(&arguments)?)
     }
 
-    /// Runs it with these arguments and the four servers.
+    /// Runs it with these arguments, and those of the four servers for which there is no option among them.
     pub(crate) fn with_servers(&self, arguments: &[&str]) -> Result<Run> {
-        let mut all = Vec::new();
-        for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
-            all.extend([format!("--{name}"), server.address()]);
-        }
-        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        self.finish(Running::start(&all)?)
+        self.finish(Running::start(&self.completed(Vec::new(), arguments)?)?)
     }
 
     /// Runs it with these options, and for those that are missing the folder's `*.tsv.gz` as the pattern
@@ -99,7 +94,11 @@ impl Workdir {
     }
 
     fn arguments(&self, options: &[&str]) -> Result<Vec<String>> {
-        let mut defaults = vec![("--pattern".to_owned(), self.name("*.tsv.gz"))];
+        self.completed(vec![("--pattern".to_owned(), self.name("*.tsv.gz"))], options)
+    }
+
+    /// These options behind the defaults, servers included, that are not among them.
+    fn completed(&self, mut defaults: Vec<(String, String)>, options: &[&str]) -> Result<Vec<String>> {
         for (name, server) in DEVICE_TYPES.iter().zip(self.servers()?) {
             defaults.push((format!("--{name}"), server.address()));
         }

@@ -1,6 +1,7 @@
 //! The record that an encoder makes of a line, with the parts it dropped and an explanation.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Dropped parts of a line that are kept to be quoted.
 const MAX_KEPT_PARTS: usize = 16;
@@ -18,6 +19,16 @@ pub struct Record {
     pub key: Vec<u8>,
     /// The bytes to store.
     pub value: Vec<u8>,
+    /// A number of the readers' own that memcached keeps with the value, such as how it is serialized or compressed.
+    /// Default: 0.
+    pub flags: u32,
+    /// When the record expires, from the start of the load in which it is stored, in whole seconds, rounded up; one of
+    /// zero has expired then. Default: `None`, as [`Options::ttl`](crate::Options::ttl) says.
+    ///
+    /// The server is given the time as an absolute one, so that it is the same however often the record is sent, and
+    /// counts it by its own clock. What would expire after January 2038, which memcached's protocols cannot say,
+    /// expires then.
+    pub ttl: Option<Duration>,
     dropped: Vec<(&'static str, u64)>,
     /// The first dropped parts: the kind of each, and where it ends in `part_bytes`.
     parts: Vec<(&'static str, usize)>,
@@ -58,6 +69,8 @@ impl Record {
     pub fn clear(&mut self) {
         self.key.clear();
         self.value.clear();
+        self.flags = 0;
+        self.ttl = None;
         if !self.dropped.is_empty() || self.explanation.is_some() {
             self.forget_remarks();
         }
@@ -112,6 +125,7 @@ mod tests {
         ];
         assert_eq!(parts, expected);
         record.explain("it is odd");
+        (record.flags, record.ttl) = (1, Some(Duration::ZERO));
         record.clear();
         assert_eq!(record, Record::default());
     }

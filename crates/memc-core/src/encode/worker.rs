@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
+use crate::encode::expiry::Expiry;
 use crate::encode::record::Record;
 use crate::order::tally::Tally;
 use crate::read::chunk::{Piece, Text};
 use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::route::{self, Routes};
+use crate::wire::attributes::Attributes;
 use crate::wire::batch::Batch;
 use crate::{Encode, Error, Options};
 
@@ -23,16 +25,18 @@ pub(crate) struct Shared {
     pub(crate) texts: BufferPool<Text>,
     pub(crate) batches: BufferPool<Batch>,
     pub(crate) routes: Routes,
+    pub(crate) expiry: Expiry,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
 
 impl Shared {
-    pub(crate) fn new(options: &Options, routes: &Routes) -> Self {
+    pub(crate) fn new(options: &Options, routes: &Routes, expiry: Expiry) -> Self {
         Self {
             texts: BufferPool::new(options.chunk_bytes.saturating_mul(2)),
             batches: BufferPool::new(options.chunk_bytes.saturating_mul(2)),
             routes: routes.clone(),
+            expiry,
             max_line_bytes: options.max_line_bytes,
             report_rejected: options.report_rejected,
         }
@@ -139,19 +143,20 @@ impl<E: Encode> Worker<E> {
         }
         let record = &mut self.record;
         record.clear();
-        let Some(server) = self.encoder.encode(line, record)? else { return Ok(()) };
+        let Some(group) = self.encoder.encode(line, record)? else { return Ok(()) };
         if !route::is_key(&record.key) {
             return Err(RejectReason::InvalidKey);
         }
-        let Some(lane) = self.shared.routes.lane(server, &record.key) else {
-            let servers = self.shared.routes.places();
-            self.error = Some(Error::ServerIndex { index: server, servers });
+        let Some(lane) = self.shared.routes.lane(group, &record.key) else {
+            let groups = self.shared.routes.groups();
+            self.error = Some(Error::GroupIndex { index: group, groups });
             return Ok(());
         };
         if record.value.len() > LARGE_BYTES {
             self.batches[lane].reserve(record.value.len() + MAX_COMMAND_BYTES);
         }
-        self.batches[lane].push(number, &record.key, &record.value);
+        let attributes = Attributes { flags: record.flags, expiry: self.shared.expiry.of(record.ttl) };
+        self.batches[lane].push(number, &record.key, &record.value, attributes);
         if !record.dropped().is_empty() {
             note_dropped(record, number, tally);
         }

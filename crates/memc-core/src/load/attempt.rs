@@ -8,6 +8,7 @@ use std::time::Instant;
 use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
+use crate::encode::expiry::Expiry;
 use crate::encode::worker::{Encoded, Shared, Worker};
 use crate::order::account::Account;
 use crate::order::budget::{Budget, CHUNK_BYTES};
@@ -30,6 +31,7 @@ pub(crate) struct Settings<'a, E> {
     pub(crate) options: &'a Options,
     pub(crate) stop: &'a StopHandle,
     pub(crate) progress: &'a ProgressHandle,
+    pub(crate) expiry: Expiry,
     /// The index of the first input, and since when its time counts.
     pub(crate) first_input: (usize, Instant),
 }
@@ -62,10 +64,10 @@ where
     T: Send,
     F: FnOnce(&[Lane<'_>]) -> T + Send,
 {
-    let Settings { encoder, options, stop, progress, first_input } = *settings;
+    let Settings { encoder, options, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
-    let shared = Arc::new(Shared::new(options, routes));
+    let shared = Arc::new(Shared::new(options, routes, expiry));
     let budget = Budget::new(options.max_bytes_in_flight);
     let events = Arc::new(Events::new(&budget));
     let ledger = Ledger::new(lanes, first_input, &budget, &events, progress);

@@ -7,10 +7,11 @@ pub mod stages;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::encode::expiry::Expiry;
 use crate::load::attempt::{Attempt, Settings};
 pub use crate::load::dry_run::DryRecord;
 use crate::read::backlog::Backlog;
@@ -22,7 +23,7 @@ use crate::send::lane::Lane;
 use crate::send::sender::Sender;
 use crate::send::server::Server;
 use crate::send::{pool, server};
-use crate::{Address, Encode, Error, Input, Options, ProgressHandle, StopHandle};
+use crate::{Encode, Error, Group, Input, Options, ProgressHandle, StopHandle};
 
 /// At most this many times in a row a load starts again with an input because a server was restarted.
 const MAX_RESTARTS: u32 = 5;
@@ -33,7 +34,7 @@ const RECENT: Duration = Duration::from_millis(250);
 /// They are asked again at most this often.
 const MAX_ROUNDS: usize = 5;
 
-/// Loads inputs into servers: an [`Encode`] with the servers that its records go to.
+/// Loads inputs into servers: an [`Encode`] with the groups of servers that its records go to.
 ///
 /// A load has threads of its own: a pool of [`Options::threads`] that encodes, one thread that reads and decompresses,
 /// one that calls back, and one for each connection, which mostly waits; one more for each input that may keep its
@@ -53,22 +54,22 @@ pub struct Loader<E> {
 }
 
 impl<E: Encode> Loader<E> {
-    /// A loader; the place of an address in `servers` is the index that the encoder returns for it.
+    /// A loader; the place of a group in `groups` is the index that the encoder returns for it. An
+    /// [`Address`](crate::Address) is a group of one server.
     ///
-    /// Addresses may be equal, and are one server then: so are all with the same host and port (or path), as they are
-    /// written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
+    /// Groups may have servers in common, which then count once: so do all with the same host and port (or path), as they
+    /// are written. What is written in two ways, as `localhost` and `127.0.0.1`, counts as two servers, and the order of
     /// records with one key holds for each of them alone.
-    #[expect(clippy::needless_pass_by_value, reason = "a loader owns what it is made of")]
-    pub fn new(encoder: E, servers: Vec<Address>, options: Options) -> Self {
-        let routes = Routes::new(&servers, options.connections as usize);
+    pub fn new(encoder: E, groups: impl IntoIterator<Item: Into<Group>>, options: Options) -> Self {
+        let routes = Routes::new(groups.into_iter().map(Into::into), options.connections as usize);
         Self {
             encoder,
+            progress: ProgressHandle::of(routes.servers()),
             known: routes.servers().iter().map(|_| Arc::default()).collect(),
             routes,
             options,
             pool: None,
             stop: StopHandle::default(),
-            progress: ProgressHandle::default(),
         }
     }
 
@@ -133,9 +134,11 @@ impl<E: Encode> Loader<E> {
         // One thread for each connection, so that a server that hangs does not keep the pool from others.
         let threads = pool::start_threads(self.routes.lanes())
             .map_err(|source| self.not_started(Error::Start { thread: "connecting", source }))?;
-        let addresses = self.routes.servers().iter().zip(&self.known);
+        let addresses = self.routes.servers().iter().zip(&self.known).enumerate();
         let mut servers: Vec<Server> = addresses
-            .map(|(address, known)| Server::new(address, known, &self.options, &self.stop))
+            .map(|(at, (address, known))| {
+                Server::new(address, known, self.progress.of_server(at), &self.options, &self.stop)
+            })
             .collect();
         let result = self.run(inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
@@ -211,10 +214,10 @@ impl<E: Encode> Loader<E> {
     ///
     /// ```no_run
     /// use memc_core::apps::AppsEncoder;
-    /// use memc_core::{Loader, Options};
+    /// use memc_core::{Address, Loader, Options};
     ///
-    /// let servers = vec!["127.0.0.1:33013".parse()?];
-    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// let server: Address = "127.0.0.1:33013".parse()?;
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
     /// for check in loader.check()? {
     ///     match check.result {
     ///         Ok(status) => println!("{}: memcached {}", check.address, status.version),
@@ -231,7 +234,7 @@ impl<E: Encode> Loader<E> {
     pub fn check(&self) -> Result<Vec<ServerCheck>, Error> {
         self.check_options()?;
         thread::scope(|scope| {
-            let check = |address| move || server::check(address, self.options.io_timeout);
+            let check = |address| move || server::check(address, &self.options);
             let checks: Result<Vec<_>, _> = self
                 .routes
                 .servers()
@@ -246,11 +249,11 @@ impl<E: Encode> Loader<E> {
     ///
     /// ```
     /// use memc_core::apps::AppsEncoder;
-    /// use memc_core::{Input, Loader, Options};
+    /// use memc_core::{Address, Input, Loader, Options};
     ///
     /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942,8519\nidfa\tbad line\n";
-    /// let servers = vec!["127.0.0.1:33013".parse()?];
-    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, Options::default());
+    /// let server: Address = "127.0.0.1:33013".parse()?;
+    /// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], Options::default());
     /// let report = loader.dry_run(
     ///     [Input::bytes("sample", log)],
     ///     |record| assert_eq!(record.key, b"idfa:e7e1"),
@@ -275,9 +278,20 @@ impl<E: Encode> Loader<E> {
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
         self.run(inputs, on_event, |settings, backlog, on_event| {
-            let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &mut on_record);
-            attempt::run(settings, &pool, backlog, on_event, &self.routes.by_place(), [show])
+            let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &self.routes, &mut on_record);
+            let routes = self.routes.by_group();
+            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &routes, [show]);
+            let records: Vec<u64> = attempt.lanes.iter().flatten().copied().collect();
+            attempt.report.servers = self.dry_servers(&records);
+            attempt
         })
+    }
+
+    /// The reports on servers that would have been sent so many records.
+    fn dry_servers(&self, records: &[u64]) -> Vec<ServerReport> {
+        let mut servers = self.empty_report().servers;
+        servers.iter_mut().zip(records).for_each(|(server, records)| server.records = *records);
+        servers
     }
 
     /// Checks the options and starts the pool that encodes, if none was given.
@@ -295,8 +309,8 @@ impl<E: Encode> Loader<E> {
     }
 
     fn check_options(&self) -> Result<(), Error> {
-        if self.routes.places() == 0 {
-            return Err(Error::InvalidOptions { option: "servers", problem: "there must be at least one" });
+        if self.routes.groups() == 0 {
+            return Err(Error::InvalidOptions { option: "groups", problem: "there must be at least one" });
         }
         self.options.check()
     }
@@ -321,6 +335,7 @@ impl<E: Encode> Loader<E> {
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
     ) -> Result<RunReport, LoadError> {
         let started = Instant::now();
+        let expiry = Expiry::new(SystemTime::now(), self.options.ttl);
         let mut backlog = Backlog::new(inputs.into_iter());
         let mut report = self.empty_report();
         let (mut restarts, mut last_end) = (0, started);
@@ -331,6 +346,7 @@ impl<E: Encode> Loader<E> {
                 options: &self.options,
                 stop: &self.stop,
                 progress: &self.progress,
+                expiry,
                 first_input: (report.inputs, last_end),
             };
             let ended = attempt(&settings, &mut backlog, &mut on_event);

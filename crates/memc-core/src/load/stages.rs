@@ -15,8 +15,9 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::encode::expiry::Expiry;
 use crate::encode::worker::{self, Shared, Worker};
 use crate::load::attempt::{Attempt, OnDrop, deliver, join, start};
 use crate::load::{DryRecord, Loader, dry_run};
@@ -102,15 +103,17 @@ pub struct Ended {
 }
 
 impl<E: Encode> Stages<E> {
-    /// The stages of this loader's loads, or of its dry runs: these have one lane for each place of a server.
+    /// The stages of a load of this loader that started at `started`, from where the times of expiry count, or of a dry
+    /// run: that has one lane for each group of servers.
     ///
     /// # Errors
     ///
     /// If the loader's options are invalid; nothing is done then.
-    pub fn new(loader: &Loader<E>, is_dry: bool) -> Result<Self, LoadError> {
+    pub fn new(loader: &Loader<E>, is_dry: bool, started: SystemTime) -> Result<Self, LoadError> {
         loader.check_options().map_err(|error| loader.not_started(error))?;
-        let routes = if is_dry { loader.routes.by_place() } else { loader.routes.clone() };
-        let shared = Arc::new(Shared::new(&loader.options, &routes));
+        let routes = if is_dry { loader.routes.by_group() } else { loader.routes.clone() };
+        let shared =
+            Arc::new(Shared::new(&loader.options, &routes, Expiry::new(started, loader.options.ttl)));
         Ok(Self { loader: loader.clone(), shared, is_dry })
     }
 
@@ -204,7 +207,10 @@ impl<E: Encode> Stages<E> {
         let mut reports: Vec<_> = addresses.clone().map(ServerReport::of).collect();
         let mut servers: Vec<_> = addresses
             .zip(&owned)
-            .map(|(address, &at)| Server::new(address, &known[at], options, stop))
+            .map(|(address, &at)| {
+                let counters = self.loader.progress.of_server(at);
+                Server::new(address, &known[at], counters, options, stop)
+            })
             .collect();
         servers.iter_mut().for_each(|server| server.start_attempt(options, &threads));
 
@@ -250,12 +256,19 @@ impl<E: Encode> Stages<E> {
         Ok(reports)
     }
 
-    /// Shows every record of the lanes of a dry run, which are all of them, until their turns are closed.
-    pub fn show(&self, lanes: &[LocalLane<'_>], mut on_record: impl FnMut(DryRecord<'_>)) {
+    /// Shows every record of the lanes of a dry run, which are all of them, until their turns are closed. Returns what
+    /// servers would have been sent.
+    #[must_use]
+    pub fn show(
+        &self,
+        lanes: &[LocalLane<'_>],
+        mut on_record: impl FnMut(DryRecord<'_>),
+    ) -> Vec<ServerReport> {
         let spares = &self.shared.batches;
         let lanes: Vec<_> =
             lanes.iter().map(|it| Lane { turns: it.turns, ledger: it.account, spares }).collect();
-        dry_run::show(&lanes, &mut on_record);
+        let records = dry_run::show(&lanes, &self.loader.routes, &mut on_record);
+        self.loader.dry_servers(&records)
     }
 
     /// Keeps the books of a load: makes attempts over its inputs, another one with those that are not finished as long
@@ -298,9 +311,8 @@ impl<E: Encode> Stages<E> {
             for server in servers {
                 all.iter_mut().filter(|it| it.address == server.address).for_each(|it| it.merge(&server));
             }
-            let servers = if self.is_dry { Vec::new() } else { all };
             let unfinished = report.unfinished.or(unfinished);
-            let report = RunReport { unfinished, servers, ..report };
+            let report = RunReport { unfinished, servers: all, ..report };
             Attempt::<()> { report, error, last_end, lanes: Vec::new() }
         })
     }

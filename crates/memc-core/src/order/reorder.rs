@@ -76,10 +76,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::attributes::Attributes;
 
     fn batch(line: u32) -> Batch {
         let mut batch = Batch::default();
-        batch.push(line, b"k", b"");
+        batch.push(line, b"k", b"", Attributes::default());
         batch
     }
 

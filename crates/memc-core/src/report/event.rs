@@ -16,12 +16,12 @@ pub type EventResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 ///
 /// ```
 /// use memc_core::apps::AppsEncoder;
-/// use memc_core::{Event, Input, Loader, Options};
+/// use memc_core::{Address, Event, Input, Loader, Options};
 ///
 /// let mut options = Options::default();
 /// options.report_rejected = true;
-/// let servers = vec!["127.0.0.1:33013".parse()?];
-/// let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, options);
+/// let server: Address = "127.0.0.1:33013".parse()?;
+/// let loader = Loader::new(AppsEncoder::new(["idfa"]), [server], options);
 /// let log: &[u8] = b"idfa\te7e1\t67.5\t-22.8\t7942\nidfa\tbad line\n";
 /// loader.dry_run([Input::bytes("sample", log)], |_| (), |event| {
 ///     match event {
@@ -65,6 +65,13 @@ pub enum Event {
     /// This server was restarted: what it had acknowledged is lost. The input in progress is loaded again from its
     /// start; the inputs that were finished before are not.
     ServerRestarted {
+        /// The server's address.
+        address: String,
+    },
+    /// This server does not answer `stats` as memcached does; it is a proxy, for one. It is not noticed when it, or a
+    /// server behind it, is restarted or evicts records: what was acknowledged before may be lost then. Emitted once for
+    /// a loader.
+    NoStatistics {
         /// The server's address.
         address: String,
     },
@@ -122,6 +129,7 @@ impl Event {
                 Self::LinesRejected { name, lines, .. } => name.len() + lines.bytes(),
                 Self::ServerAway { address, reason, .. } => address.len() + reason.len(),
                 Self::ServerRestarted { address }
+                | Self::NoStatistics { address }
                 | Self::ServerStillAway { address, .. }
                 | Self::ServerBack { address, .. }
                 | Self::RecordsReadBack { address, .. } => address.len(),

@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::report::reject::{DroppedPart, RejectReason, RejectedLine};
-use crate::{Address, Error};
+use crate::{Address, Error, Protocol};
 
 /// What became of the lines of one input, or of several taken together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct InputReport {
 pub struct ServerReport {
     /// Its address.
     pub address: String,
-    /// Records that it acknowledged.
+    /// Records that it acknowledged; in a dry run, that it would have been sent.
     pub records: u64,
     /// Batches that it acknowledged, each the records of one chunk for one connection.
     pub batches: u64,
@@ -110,8 +110,14 @@ pub struct ServerReport {
     pub restarted: bool,
     /// Whether it could not be asked at the end of the run: if its process has ended, all that it acknowledged is lost.
     pub unreachable: bool,
+    /// Whether it gives no statistics ([`Event::NoStatistics`](crate::Event::NoStatistics)), so that none of
+    /// `restarted`, `unreachable` and `evictions` is known of it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub no_statistics: bool,
     /// Records, of whatever origin, that the server evicted during the run.
     pub evictions: u64,
+    /// Memory that its records took at the end of the run; `None` if it was not asked, or does not say.
+    pub memory_used_bytes: Option<u64>,
     /// The server's memory limit; `None` if it was not asked, or does not say.
     pub memory_limit_bytes: Option<u64>,
     /// Records that were in flight on connections that ended, with something between the server and us
@@ -140,7 +146,9 @@ impl ServerReport {
         self.retries += other.retries;
         self.restarted |= other.restarted;
         self.unreachable |= other.unreachable;
+        self.no_statistics |= other.no_statistics;
         self.evictions += other.evictions;
+        self.memory_used_bytes = other.memory_used_bytes.or(self.memory_used_bytes);
         self.memory_limit_bytes = self.memory_limit_bytes.or(other.memory_limit_bytes);
         self.records_in_flight += other.records_in_flight;
         self.records_read_back += other.records_read_back;
@@ -164,8 +172,12 @@ pub struct ServerCheck {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ServerStatus {
-    /// The version of memcached.
+    /// The version of memcached; empty if it does not say.
     pub version: String,
+    /// The protocol that a load would speak to it.
+    pub protocol: Protocol,
+    /// Whether it gives no statistics: all but these three is unknown then.
+    pub no_statistics: bool,
     /// Since its process was started.
     pub uptime: Duration,
     /// Records that it holds.

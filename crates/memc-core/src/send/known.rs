@@ -1,5 +1,6 @@
 //! What a loader knows of a server from one attempt, and one load, to the next.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -7,11 +8,16 @@ use crate::send::backoff::Backoff;
 use crate::send::readback::Suspects;
 use crate::wire::ending::Ending;
 use crate::wire::peers::Ends;
+use crate::wire::protocol::Manner;
 use crate::wire::stats::ServerStats;
 
 /// What a loader knows of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
+    /// How it is spoken to, in this load or until it is another process.
+    manner: Mutex<Option<Manner>>,
+    /// Whether it was reported that it gives no statistics.
+    is_reported: AtomicBool,
     process: Mutex<Option<Process>>,
     /// What each of its connections has left.
     lanes: Mutex<Vec<Left>>,
@@ -62,6 +68,26 @@ impl Known {
         }
     }
 
+    /// How the server is spoken to, once that is found out.
+    pub(crate) fn manner(&self) -> Option<Manner> {
+        *lock(&self.manner)
+    }
+
+    /// A connection has found this out; returns what holds for all of them.
+    pub(crate) fn settle_manner(&self, manner: Manner) -> Manner {
+        *lock(&self.manner).get_or_insert(manner)
+    }
+
+    /// It is found out again on the next connection; whether it was known.
+    pub(crate) fn forget_manner(&self) -> bool {
+        lock(&self.manner).take().is_some()
+    }
+
+    /// Whether it is news that the server gives no statistics.
+    pub(crate) fn note_no_statistics(&self) -> bool {
+        !self.is_reported.swap(true, Ordering::Relaxed)
+    }
+
     /// Whether a process is known at all.
     pub(crate) fn is_met(&self) -> bool {
         lock(&self.process).is_some()
@@ -75,9 +101,11 @@ impl Known {
         })
     }
 
-    /// The server's memory limit, if it says.
-    pub(crate) fn memory_limit_bytes(&self) -> Option<u64> {
-        lock(&self.process).as_ref()?.stats.memory_limit_bytes
+    /// The memory that the server uses for records, and its limit, as far as it says.
+    pub(crate) fn memory_bytes(&self) -> (Option<u64>, Option<u64>) {
+        let process = lock(&self.process);
+        let stats = process.as_ref().map(|process| &process.stats);
+        (stats.and_then(|it| it.memory_used_bytes), stats.and_then(|it| it.memory_limit_bytes))
     }
 
     /// The next load starts with whatever process is there.
@@ -85,8 +113,9 @@ impl Known {
         *lock(&self.process) = None;
     }
 
-    /// A load starts: a time of failures does not last from one to the next.
+    /// A load starts: a time of failures does not last from one to the next, and something else may be there now.
     pub(crate) fn start_load(&self) {
+        self.forget_manner();
         lock(&self.lanes).iter_mut().for_each(|left| left.failing = None);
     }
 

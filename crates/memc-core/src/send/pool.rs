@@ -9,9 +9,11 @@ use std::time::Duration;
 use r2d2_memcache::r2d2;
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use crate::Address;
+use crate::send::known::Known;
 use crate::wire::connection::Connection;
 use crate::wire::patience::Patience;
+use crate::wire::protocol::Protocol;
+use crate::{Address, Options};
 
 /// How long the pool waits for an attempt. It must never give up first, since its error says nothing of the
 /// server; an attempt comes to an end by itself.
@@ -35,6 +37,19 @@ pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
 pub(crate) struct Manager {
     address: Address,
     patience: Patience,
+    protocol: Option<Protocol>,
+    known: Arc<Known>,
+}
+
+impl Manager {
+    /// A connection that speaks as the other ones of the server do.
+    fn open(&self) -> Attempt {
+        let open = |manner| Connection::open(&self.address, &self.patience, self.protocol, manner);
+        let connection = open(self.known.manner())?;
+        // Two that find it out at the same time may do so with different outcomes, where one is disturbed.
+        let manner = self.known.settle_manner(connection.manner());
+        if manner == connection.manner() { Ok(connection) } else { open(Some(manner)) }
+    }
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -42,7 +57,7 @@ impl r2d2::ManageConnection for Manager {
     type Error = io::Error;
 
     fn connect(&self) -> io::Result<Attempt> {
-        Ok(Connection::open(&self.address, &self.patience))
+        Ok(self.open())
     }
 
     fn is_valid(&self, attempt: &mut Attempt) -> io::Result<()> {
@@ -86,11 +101,18 @@ fn try_threads(count: usize) -> io::Result<()> {
 pub(crate) fn pool(
     address: &Address,
     patience: &Patience,
-    connections: u32,
+    known: &Arc<Known>,
+    options: &Options,
     threads: &Arc<ScheduledThreadPool>,
 ) -> Pool {
+    let manager = Manager {
+        address: address.clone(),
+        patience: patience.clone(),
+        protocol: options.protocol,
+        known: Arc::clone(known),
+    };
     r2d2::Pool::builder()
-        .max_size(connections)
+        .max_size(options.connections)
         .min_idle(Some(0))
         .max_lifetime(None)
         .idle_timeout(None)
@@ -100,7 +122,7 @@ pub(crate) fn pool(
         // The error comes to the caller with `get`, who logs it.
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .thread_pool(Arc::clone(threads))
-        .build_unchecked(Manager { address: address.clone(), patience: patience.clone() })
+        .build_unchecked(manager)
 }
 
 #[cfg(test)]
@@ -112,7 +134,8 @@ mod tests {
     fn a_long_timeout_is_not_cut_short_by_the_pool() {
         let address = "127.0.0.1:1".parse().expect("an address");
         let patience = Patience::new(Duration::from_secs(365 * 24 * 60 * 60), &StopHandle::default());
-        let pool = pool(&address, &patience, 1, &Arc::new(ScheduledThreadPool::new(1)));
+        let threads = Arc::new(ScheduledThreadPool::new(1));
+        let pool = pool(&address, &patience, &Arc::default(), &Options::default(), &threads);
         assert!(pool.connection_timeout() > patience.io_timeout);
         let attempt = pool.get().expect("an attempt, though a failed one");
         assert_eq!(attempt.as_ref().err().map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused));

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::wire::batch::Batch;
+use crate::wire::attributes::Attributes;
+use crate::wire::batch::{Batch, Stored};
 use crate::wire::connection::Connection;
 
 /// The commands that read a few keys fit into the buffers of a socket, and into one TLS record.
@@ -42,6 +43,8 @@ pub(crate) struct Suspects {
 struct Suspect {
     /// What was acknowledged last; `None` if that was a refusal, or nothing since the connection ended.
     value: Option<Box<[u8]>>,
+    /// What belongs to that value.
+    attributes: Attributes,
     generation: u32,
     tries: u8,
 }
@@ -70,7 +73,7 @@ impl Suspects {
             self.counts.in_flight += 1;
             let suspect = self.records.entry(record.key.into()).or_insert_with(|| {
                 self.bytes += record.key.len() + size_of::<Suspect>();
-                Suspect { value: None, generation, tries: 0 }
+                Suspect { value: None, attributes: Attributes::default(), generation, tries: 0 }
             });
             suspect.generation = generation;
         }
@@ -99,13 +102,14 @@ impl Suspects {
 
     /// They were in flight in an attempt that has ended: only what the next one sends again is compared.
     pub(crate) fn forget_values(&mut self) {
-        self.records.values_mut().for_each(|suspect| suspect.hold(None, &mut self.bytes));
+        self.records.values_mut().for_each(|suspect| suspect.set(None, &mut self.bytes));
     }
 
-    /// A set was acknowledged with this value, or refused.
-    pub(crate) fn hold(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if let Some(suspect) = self.records.get_mut(key) {
-            suspect.hold(value, &mut self.bytes);
+    /// A set was acknowledged, or refused.
+    pub(crate) fn hold(&mut self, record: &Stored<'_>, is_refused: bool) {
+        if let Some(suspect) = self.records.get_mut(record.key) {
+            suspect.set((!is_refused).then_some(record.value), &mut self.bytes);
+            suspect.attributes = record.attributes();
         }
     }
 
@@ -128,18 +132,18 @@ impl Suspects {
     /// Reads all of them back and sets again what is not as it must be; whether all was. Nothing may be in flight.
     pub(crate) fn read_back(&mut self, connection: &mut Connection) -> io::Result<bool> {
         let started = Instant::now();
-        let mut stale = Batch::default();
+        let mut stale = Batch::new(connection.manner().protocol);
         let mut missing: Vec<Box<[u8]>> = Vec::new();
         let mut group: Vec<(&[u8], &[u8])> = Vec::new();
         let mut records =
-            self.records.iter().filter_map(|(key, it)| it.value.as_ref().map(|value| (key, value, it.tries)));
+            self.records.iter().filter_map(|(key, it)| it.value.as_ref().map(|value| (key, value, it)));
         loop {
-            let mut tries = Vec::new();
+            let mut suspects = Vec::new();
             let mut bytes = 0;
             group.clear();
-            for (key, value, tried) in records.by_ref() {
+            for (key, value, suspect) in records.by_ref() {
                 group.push((key, value));
-                tries.push(tried);
+                suspects.push(suspect);
                 bytes += key.len() + size_of::<u64>();
                 if bytes > GROUP_BYTES {
                     break;
@@ -153,8 +157,8 @@ impl Suspects {
                 if !is_there {
                     missing.push(key.into());
                 }
-                if is_there || tries[at] < MAX_TRIES {
-                    stale.push(0, key, value);
+                if is_there || suspects[at].tries < MAX_TRIES {
+                    stale.push(0, key, value, suspects[at].attributes);
                 }
             })?;
             self.counts.read_back += group.len() as u64;
@@ -186,7 +190,7 @@ impl Suspect {
         key.len() + size_of::<Self>() + self.value.as_ref().map_or(0, |value| value.len())
     }
 
-    fn hold(&mut self, value: Option<&[u8]>, bytes: &mut usize) {
+    fn set(&mut self, value: Option<&[u8]>, bytes: &mut usize) {
         *bytes -= self.value.as_ref().map_or(0, |value| value.len());
         self.value = value.map(Into::into);
         *bytes += self.value.as_ref().map_or(0, |value| value.len());
@@ -199,8 +203,12 @@ mod tests {
 
     fn batch(keys: &[&str]) -> Batch {
         let mut batch = Batch::default();
-        keys.iter().for_each(|key| batch.push(0, key.as_bytes(), b"value"));
+        keys.iter().for_each(|key| batch.push(0, key.as_bytes(), b"value", Attributes::default()));
         batch
+    }
+
+    fn hold(suspects: &mut Suspects, key: &str, is_refused: bool) {
+        batch(&[key]).iter().for_each(|record| suspects.hold(&record, is_refused));
     }
 
     #[test]
@@ -208,12 +216,12 @@ mod tests {
         let mut suspects = Suspects::default();
         let one = "a".len() + size_of::<Suspect>() + "value".len();
         suspects.add([batch(&["a", "b"])].iter(), 3 * one);
-        suspects.hold(b"a", Some(b"value"));
-        suspects.hold(b"other", Some(b"value"));
+        hold(&mut suspects, "a", false);
+        hold(&mut suspects, "other", false);
         suspects.add([batch(&["b", "c"])].iter(), 3 * one);
         assert_eq!(suspects.records.len(), 3);
-        suspects.hold(b"c", Some(b"value"));
-        suspects.hold(b"c", None);
+        hold(&mut suspects, "c", false);
+        hold(&mut suspects, "c", true);
         suspects.add([batch(&["d"])].iter(), 3 * one);
         let mut keys: Vec<_> = suspects.records.keys().map(|key| key.escape_ascii().to_string()).collect();
         keys.sort_unstable();

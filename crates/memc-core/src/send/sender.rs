@@ -12,10 +12,11 @@ use crate::send::lane::Lane;
 use crate::send::pool::Pooled;
 use crate::send::server::Server;
 use crate::send::window::Window;
-use crate::wire::answers::Answer;
+use crate::wire::answers::{Answers, Refusal};
 use crate::wire::batch::Batch;
 use crate::wire::connection::Connection;
 use crate::wire::ending::End;
+use crate::wire::protocol::Protocol;
 use crate::{Error, Event, Options, RejectReason, StopHandle};
 
 /// How long a wait may overlook that the load ends.
@@ -45,6 +46,8 @@ pub(crate) struct Sender<'a> {
     window: Window,
     left: Left,
     report: ServerReport,
+    /// What counts as in flight here for those who watch.
+    bytes_in_flight: u64,
 }
 
 /// Whether the thread goes on.
@@ -76,6 +79,7 @@ impl<'a> Sender<'a> {
             connection: None,
             window: Window::default(),
             left: server.known.take_left(index),
+            bytes_in_flight: 0,
         }
     }
 
@@ -86,11 +90,20 @@ impl<'a> Sender<'a> {
                 self.collect_acknowledged();
                 // What was not acknowledged is written again, on a connection that owes no answers.
                 self.give_up_connection();
+                self.show_in_flight(0);
                 self.back_off(error);
             }
+            self.show_in_flight(self.window.written_bytes());
         }
         self.leave();
+        self.show_in_flight(0);
         self.report
+    }
+
+    /// Has those who watch see how many bytes are in flight here.
+    fn show_in_flight(&mut self, bytes: u64) {
+        let before = std::mem::replace(&mut self.bytes_in_flight, bytes);
+        self.server.counters.change_bytes_in_flight(before, bytes);
     }
 
     /// Takes one step: finishes an empty batch, writes one that is not written, or waits for an answer.
@@ -98,7 +111,7 @@ impl<'a> Sender<'a> {
         if self.window.first().is_some_and(Batch::is_empty) {
             let is_end = self.window.first().is_some_and(|batch| batch.ends_input);
             if !is_end || self.settle()? == Step::Done {
-                self.finish(&[]);
+                self.finish(&Answers::default());
             }
             return Ok(());
         }
@@ -109,13 +122,19 @@ impl<'a> Sender<'a> {
         let connection = open(&mut self.connection)?;
         if let Some(batch) = self.window.next_to_write(!self.left.suspects.is_empty()) {
             if !batch.is_empty() {
+                let protocol = connection.manner().protocol;
+                if batch.protocol() != protocol {
+                    let mut translated = self.lane.spares.take();
+                    batch.translate(protocol, &mut translated);
+                    self.lane.spares.give(std::mem::replace(batch, translated));
+                }
                 connection.send(batch)?;
             }
             self.window.note_written();
             return Ok(());
         }
         let mut answers = connection.acknowledge()?;
-        if !answers.is_empty() {
+        if !answers.refusals.is_empty() && connection.manner().protocol == Protocol::Meta {
             answers = self.ask_for_answers()?;
         }
         let was_sent_again = self.window.is_sent_again();
@@ -134,10 +153,15 @@ impl<'a> Sender<'a> {
         if self.wait_for_end()? == Step::Aborted {
             return Ok(Step::Aborted);
         }
-        let (mut pooled, is_restarted) = self.server.connect()?;
-        if is_restarted {
+        let Some(mut pooled) = self.server.connect()? else {
             self.ledger.abort(Error::Restarted { address: self.address.clone() });
             return Ok(Step::Aborted);
+        };
+        if pooled.as_ref().is_ok_and(|connection| !connection.manner().has_statistics) {
+            self.report.no_statistics = true;
+            if self.server.known.note_no_statistics() {
+                self.ledger.emit(Event::NoStatistics { address: self.address.clone() });
+            }
         }
         if !self.left.ended.is_empty()
             && let Ok(connection) = &mut *pooled
@@ -180,6 +204,10 @@ impl<'a> Sender<'a> {
 
     /// Without a proxy in between, the server itself shows that the old connections are gone.
     fn prove_end(&mut self, connection: &mut Connection) -> io::Result<()> {
+        if !connection.manner().has_statistics {
+            self.left.ended.clear();
+            return Ok(());
+        }
         let peers = match connection.peers() {
             Ok(peers) => peers,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(error),
@@ -206,51 +234,58 @@ impl<'a> Sender<'a> {
         while self.window.written() > 0 {
             let acknowledged = match self.window.first() {
                 Some(batch) if batch.is_empty() => !batch.ends_input || self.left.suspects.is_empty(),
-                Some(_) => open(&mut self.connection)
-                    .is_ok_and(|it| it.next_acknowledged().is_some_and(|answers| answers.is_empty())),
+                Some(_) => open(&mut self.connection).is_ok_and(|it| {
+                    it.next_acknowledged().is_some_and(|answers| answers.refusals.is_empty())
+                }),
                 None => false,
             };
             if !acknowledged {
                 break;
             }
-            self.finish(&[]);
+            self.finish(&Answers::default());
         }
     }
 
-    /// Sends the first batch again, asking for an answer to each of its sets, to learn which are refused.
+    /// Sends the first batch, of quiet meta sets, again, asking for an answer to each of its sets, to learn which are refused.
     ///
     /// The batches behind it may be stored already, so they are to be written again after it.
-    fn ask_for_answers(&mut self) -> io::Result<Vec<Answer>> {
+    fn ask_for_answers(&mut self) -> io::Result<Answers> {
         let connection = open(&mut self.connection)?;
         // From here on the answers that arrive are not those that the window waits for.
         for _ in 0..self.window.write_all_again() {
             connection.acknowledge()?;
         }
-        let Some(first) = self.window.first() else { return Ok(Vec::new()) };
+        let Some(first) = self.window.first() else { return Ok(Answers::default()) };
         connection.send(&first.non_quiet())?;
         let answers = connection.acknowledge()?;
-        if answers.len() != first.len() {
-            let text = format!("{} answers to {} sets", answers.len(), first.len());
+        if answers.count != first.len() {
+            let text = format!("{} answers to {} sets", answers.count, first.len());
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(answers)
     }
 
     /// The first batch is acknowledged: reports on it and frees its buffer.
-    fn finish(&mut self, answers: &[Answer]) {
+    fn finish(&mut self, answers: &Answers) {
+        let round_trip = self.window.round_trip();
         let Some((number, batch)) = self.window.finish() else { return };
         let mut tally = Tally::default();
         tally.counts.bytes_sent = batch.as_bytes().len() as u64;
-        for (record, answer) in batch.iter().zip(answers) {
-            if let Answer::Refused(text) = answer {
-                let quote = || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
-                tally.reject(record.line, RejectReason::ServerRefused, quote, self.options.report_rejected);
-            }
-        }
-        if !self.left.suspects.is_empty() {
+        if !answers.refusals.is_empty() || !self.left.suspects.is_empty() {
+            let mut refusals = answers.refusals.iter().peekable();
             for (at, record) in batch.iter().enumerate() {
-                let is_refused = matches!(answers.get(at), Some(Answer::Refused(_)));
-                self.left.suspects.hold(record.key, (!is_refused).then_some(record.value));
+                let refusal = refusals.next_if(|refusal| refusal.at == at);
+                if let Some(Refusal { text, .. }) = refusal {
+                    let quote =
+                        || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
+                    tally.reject(
+                        record.line,
+                        RejectReason::ServerRefused,
+                        quote,
+                        self.options.report_rejected,
+                    );
+                }
+                self.left.suspects.hold(&record, refusal.is_some());
             }
         }
         let records = batch.len() as u64 - tally.counts.rejected_total();
@@ -258,6 +293,7 @@ impl<'a> Sender<'a> {
         self.report.records += records;
         self.report.batches += u64::from(!batch.is_empty());
         self.server.note_stored(records);
+        self.server.counters.add_batch(records, round_trip.filter(|_| !batch.is_empty()));
         self.ledger.report(number, tally);
         self.lane.spares.give(batch);
         if self.left.failing.take().is_some() {
@@ -354,6 +390,7 @@ impl<'a> Sender<'a> {
             ledger.is_aborted() || self.stop.is_requested()
         });
         self.report.retries += 1;
+        self.server.counters.add_retry();
     }
 
     fn abort(&self, failing: &Backoff, source: io::Error) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use crate::report::progress::ServerCounters;
 use crate::report::{ServerCheck, ServerReport};
 use crate::send::away::Away;
 use crate::send::backoff::Backoff;
@@ -15,6 +16,7 @@ use crate::send::pool::{self, Pool, Pooled};
 use crate::wire::connection::Connection;
 use crate::wire::patience::Patience;
 use crate::wire::peers::Sockets;
+use crate::wire::protocol::{Manner, Protocol};
 use crate::wire::stats::ServerStats;
 use crate::{Address, Event, Options, StopHandle};
 
@@ -23,18 +25,21 @@ const ORPHAN_GRACE: Duration = Duration::from_millis(100);
 const ORPHAN_CHECK: Duration = Duration::from_millis(10);
 
 /// Connects to a server for its status alone.
-pub(crate) fn check(address: &Address, io_timeout: Duration) -> ServerCheck {
-    ServerCheck { address: address.to_string(), result: address.status(io_timeout) }
+pub(crate) fn check(address: &Address, options: &Options) -> ServerCheck {
+    ServerCheck { address: address.to_string(), result: address.status(options.protocol, options.io_timeout) }
 }
 
 /// One server, for all of its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: Address,
+    protocol: Option<Protocol>,
     pool: Option<Pool>,
     pub(crate) patience: Patience,
     pub(crate) known: Arc<Known>,
     pub(crate) away: Away,
+    /// What those who watch the load see of it.
+    pub(crate) counters: Arc<ServerCounters>,
     /// Records that it has stored in this load.
     stored: AtomicU64,
     /// Whether the attempt has ended while a connection to it failed.
@@ -46,14 +51,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(address: &Address, known: &Arc<Known>, options: &Options, stop: &StopHandle) -> Self {
+    pub(crate) fn new(
+        address: &Address,
+        known: &Arc<Known>,
+        counters: Arc<ServerCounters>,
+        options: &Options,
+        stop: &StopHandle,
+    ) -> Self {
         known.start_load();
         Self {
             address: address.clone(),
+            protocol: options.protocol,
             pool: None,
             patience: Patience::new(options.io_timeout, stop),
             known: Arc::clone(known),
             away: Away::new(address.to_string(), options.retry_timeout),
+            counters,
             stored: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             is_clear: AtomicBool::new(false),
@@ -67,22 +80,32 @@ impl Server {
 
     /// Leaves the connections of the attempt before, some of which may be to a process that is gone.
     pub(crate) fn start_attempt(&mut self, options: &Options, threads: &Arc<ScheduledThreadPool>) {
-        self.pool = Some(pool::pool(&self.address, &self.patience, options.connections, threads));
+        self.pool = Some(pool::pool(&self.address, &self.patience, &self.known, options, threads));
         self.failing = AtomicBool::new(false);
     }
 
-    /// A connection, or the reason why there is none; and whether the server was restarted.
-    pub(crate) fn connect(&self) -> io::Result<(Pooled, bool)> {
+    /// A connection, or the reason why there is none; nothing if the server was restarted.
+    pub(crate) fn connect(&self) -> io::Result<Option<Pooled>> {
         let stored = self.stored.load(Ordering::Relaxed);
         let mut attempt =
             self.pool.as_ref().ok_or(io::ErrorKind::NotConnected)?.get().map_err(io::Error::other)?;
         let connection = match &mut *attempt {
             Ok(connection) => connection,
+            // What has answered meta commands and does not any more is another process, of an older version.
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported
+                    && self.protocol.is_none()
+                    && self.known.forget_manner() =>
+            {
+                self.known.forget_process();
+                return Ok(None);
+            }
             Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
         };
-        let (stats, asked) = connection.first_stats();
+        let Some((stats, asked)) = connection.first_stats() else { return Ok(Some(attempt)) };
         if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
-            return Ok((attempt, true));
+            self.known.forget_manner();
+            return Ok(None);
         }
         if let Err(error) = self.check_orphans(connection) {
             if !matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy) {
@@ -91,7 +114,7 @@ impl Server {
             }
             return Err(error);
         }
-        Ok((attempt, false))
+        Ok(Some(attempt))
     }
 
     /// Fails while the server has connections of processes of this host that have ended: what these had sent would be
@@ -140,7 +163,8 @@ impl Server {
         emit: &dyn Fn(Event),
         report: &mut ServerReport,
     ) {
-        if !self.known.is_met() || self.failing.load(Ordering::Relaxed) {
+        let is_silent = matches!(self.known.manner(), Some(Manner { has_statistics: false, .. }));
+        if is_silent || !self.known.is_met() || self.failing.load(Ordering::Relaxed) {
             return;
         }
         let mut backoff = Backoff::new();
@@ -167,7 +191,7 @@ impl Server {
             Ok(is_other) => {
                 report.restarted |= is_other;
                 report.evictions += self.known.take_evictions();
-                report.memory_limit_bytes = self.known.memory_limit_bytes();
+                (report.memory_used_bytes, report.memory_limit_bytes) = self.known.memory_bytes();
                 if is_away {
                     self.away.end(emit);
                 }

@@ -1,6 +1,7 @@
 //! The batches of one connection that are not acknowledged, and how far they are written.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::order::reorder::ReorderQueue;
 use crate::wire::batch::Batch;
@@ -11,6 +12,8 @@ pub(crate) struct Window {
     batches: VecDeque<Batch>,
     /// How many of them have been written to the connection and are not to be written again.
     written: usize,
+    /// When each of those was.
+    written_at: VecDeque<Instant>,
     /// How many of them, or of their commands, have gone out on the connection.
     in_flight: usize,
     /// How many of them were in flight on a connection that ended: nothing newer is written before they are
@@ -48,7 +51,7 @@ impl Window {
 
     /// The next batch to write, which counts as in flight from now on. While records are `suspect`, none is written
     /// behind those that are written again or behind the end of an input, so that they can be read back there.
-    pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&Batch> {
+    pub(crate) fn next_to_write(&mut self, suspect: bool) -> Option<&mut Batch> {
         let at = self.written;
         let is_held = suspect
             && (self.again > 0 && at >= self.again
@@ -57,17 +60,29 @@ impl Window {
             return None;
         }
         self.in_flight = self.in_flight.max(at + 1);
-        self.batches.get(at)
+        self.batches.get_mut(at)
     }
 
     /// That batch has been written.
     pub(crate) fn note_written(&mut self) {
         self.written += 1;
+        self.written_at.push_back(Instant::now());
+    }
+
+    /// How long ago the first one was written, if it is.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.written_at.front().map(Instant::elapsed)
+    }
+
+    /// Bytes of those that are written.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.batches.range(..self.written).map(|batch| batch.as_bytes().len() as u64).sum()
     }
 
     /// The first batch is acknowledged: takes it out, with the number of its chunk.
     pub(crate) fn finish(&mut self) -> Option<(u64, Batch)> {
         let batch = self.batches.pop_front()?;
+        self.written_at.pop_front();
         let number = self.number;
         self.number += 1;
         for count in [&mut self.written, &mut self.in_flight, &mut self.again] {
@@ -79,12 +94,14 @@ impl Window {
     /// The batches that are written behind the first one and are answered; they are to be written again after it.
     pub(crate) fn write_all_again(&mut self) -> usize {
         let written = std::mem::take(&mut self.written);
+        self.written_at.clear();
         self.batches.range(1..written.max(1)).filter(|batch| !batch.is_empty()).count()
     }
 
     /// The connection is gone: all is to be written again. Returns what was in flight on it.
     pub(crate) fn lose_connection(&mut self) -> impl Iterator<Item = &Batch> {
         self.written = 0;
+        self.written_at.clear();
         self.again = self.again.max(self.in_flight);
         let in_flight = std::mem::take(&mut self.in_flight);
         self.batches.range(..in_flight)
@@ -94,12 +111,13 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::attributes::Attributes;
 
     fn batch(line: u32, ends_input: bool) -> Batch {
         let mut batch = Batch::default();
         batch.ends_input = ends_input;
         if !ends_input {
-            batch.push(line, b"k", b"");
+            batch.push(line, b"k", b"", Attributes::default());
         }
         batch
     }

@@ -46,13 +46,12 @@ pub(crate) struct Credentials {
     pub(crate) password: String,
 }
 
+/// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     /// The host as it is given to name resolution, without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-    },
+    Tcp { host: String, port: u16 },
+    /// The path of a socket.
     Unix(PathBuf),
 }
 
@@ -136,6 +135,11 @@ impl Address {
         self.credentials.as_ref().map(|it| (it.user.as_str(), it.password.as_str()))
     }
 
+    /// Where the server listens.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The user and password, if the server asks.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
@@ -173,7 +177,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         };
     }
     if rest.contains(',') {
-        return Err("it is a list, but several servers for one device type are not supported yet");
+        return Err("a host has no comma in it");
     }
     let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
     let port = port.parse().ok().filter(|&port| port != 0);
@@ -223,7 +227,7 @@ fn credentials(text: &str) -> Result<Credentials, &'static str> {
 }
 
 /// The text of an address that cannot be understood, fit for an error message.
-fn without_password(text: &str) -> String {
+pub(crate) fn without_password(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
         None => text.to_owned(),
@@ -278,9 +282,8 @@ mod tests {
             ("memcache://h:1", "give host:port without a scheme such as http://"),
             ("memcache+tls://h:1", "give host:port without a scheme such as http://"),
             ("tls://h:1", "give host:port without a scheme such as http://"),
-            ("h:1,i:2", "it is a list, but several servers for one device type are not supported yet"),
-            ("h,i:2", "it is a list, but several servers for one device type are not supported yet"),
-            ("h:1,", "it is a list, but several servers for one device type are not supported yet"),
+            ("h:1,i:2", "a host has no comma in it"),
+            ("h:1,", "a host has no comma in it"),
         ] {
             let error = text.parse::<Address>().map_err(|error| error.to_string());
             let expected = format!(
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_scheme_or_a_list_is_none() {
+    fn what_only_looks_like_a_scheme_is_none() {
         for text in ["unix:///run/memcached,1.sock", "ann://secret,1@h:7"] {
             text.parse::<Address>().expect("a sound address");
         }

@@ -1,15 +1,26 @@
 //! The records of one chunk for one connection, as the bytes that go over the wire.
+//!
+//! They are written as quiet meta sets, before it is known what the server speaks; for one that speaks the classic
+//! protocol they are written again.
 
 use std::io::{self, Write};
 
 use crate::buffers::{self, Reusable};
+use crate::wire::attributes::Attributes;
+use crate::wire::classic;
 use crate::wire::meta::{self, Answers};
+use crate::wire::protocol::Protocol;
 
-/// Quiet sets, closed by the no-op: the server answers only refusals and the end. Reused from chunk to chunk.
+/// So much longer is a classic set than a quiet meta set at most, with the numbers that it must have.
+const MORE_BYTES: usize = 3;
+
+/// Quiet meta sets, closed by the no-op: the server answers only refusals and the end. Or classic sets, each of which is
+/// answered. Reused from chunk to chunk.
 #[derive(Debug, Default)]
 pub struct Batch {
     commands: Vec<u8>,
     records: Vec<Place>,
+    protocol: Protocol,
     /// Whether its chunk is the last one of an input.
     pub(crate) ends_input: bool,
 }
@@ -31,12 +42,26 @@ pub(crate) struct Stored<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
     pub(crate) line: u32,
+    /// What stands between key and value.
+    between: &'a [u8],
+    protocol: Protocol,
+}
+
+impl Stored<'_> {
+    /// Its flags and its expiry.
+    pub(crate) fn attributes(&self) -> Attributes {
+        match self.protocol {
+            Protocol::Meta => meta::attributes(self.between),
+            Protocol::Classic => classic::attributes(self.between),
+        }
+    }
 }
 
 impl Reusable for Batch {
     fn clear(&mut self) {
         self.commands.clear();
         self.records.clear();
+        self.protocol = Protocol::Meta;
         self.ends_input = false;
     }
 
@@ -46,6 +71,15 @@ impl Reusable for Batch {
 }
 
 impl Batch {
+    /// An empty one.
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        Self { protocol, ..Self::default() }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.records.len()
     }
@@ -60,12 +94,18 @@ impl Batch {
     }
 
     /// Adds a record. The key must have been checked; the value is below 4 GiB, as no memcached takes more.
-    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8]) {
-        self.push_set(line, key, value, Answers::Refusals);
+    pub(crate) fn push(&mut self, line: u32, key: &[u8], value: &[u8], attributes: Attributes) {
+        match self.protocol {
+            Protocol::Meta => {
+                meta::push_set(&mut self.commands, key, value, attributes, Answers::Refusals);
+            }
+            Protocol::Classic => classic::push_set(&mut self.commands, key, value, attributes),
+        }
+        self.note(line, key, value);
     }
 
-    fn push_set(&mut self, line: u32, key: &[u8], value: &[u8], answers: Answers) {
-        meta::push_set(&mut self.commands, key, value, answers);
+    /// Notes the record whose command was added.
+    fn note(&mut self, line: u32, key: &[u8], value: &[u8]) {
         self.records.push(Place {
             end: self.commands.len(),
             value_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
@@ -76,7 +116,9 @@ impl Batch {
 
     /// Ends the batch: no record can be added after it.
     pub(crate) fn close(&mut self) {
-        self.commands.extend_from_slice(meta::NOOP);
+        if self.protocol == Protocol::Meta {
+            self.commands.extend_from_slice(meta::NOOP);
+        }
     }
 
     /// What goes over the wire, once it is closed.
@@ -84,15 +126,33 @@ impl Batch {
         &self.commands
     }
 
-    /// The same sets in the form in which each one is answered.
+    /// The same records for another protocol, in a batch that was used before.
+    pub(crate) fn translate(&self, protocol: Protocol, into: &mut Self) {
+        into.clear();
+        into.protocol = protocol;
+        into.ends_input = self.ends_input;
+        into.reserve(self.commands.len() + MORE_BYTES * self.records.len());
+        self.iter().for_each(|record| into.push(record.line, record.key, record.value, record.attributes()));
+        into.close();
+    }
+
+    /// The same meta sets in the form in which each one is answered.
     pub(crate) fn non_quiet(&self) -> Self {
         let mut batch = Self::default();
         batch.reserve(self.commands.len());
-        for Stored { line, key, value } in self.iter() {
-            batch.push_set(line, key, value, Answers::All);
+        for record in self.iter() {
+            let (key, value) = (record.key, record.value);
+            meta::push_set(&mut batch.commands, key, value, record.attributes(), Answers::All);
+            batch.note(record.line, key, value);
         }
         batch.close();
         batch
+    }
+
+    /// How many commands end behind `start`, up to `end`.
+    pub(crate) fn sets_within(&self, start: usize, end: usize) -> u64 {
+        let until = |at: usize| self.records.partition_point(|place| place.end <= at);
+        (until(end) - until(start)) as u64
     }
 
     /// Where the last command ends that ends within `most` bytes from `start`, if one does.
@@ -105,14 +165,23 @@ impl Batch {
     /// The records in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Stored<'_>> {
         let mut start = 0;
+        let protocol = self.protocol;
+        let before_key = match protocol {
+            Protocol::Meta => meta::BEFORE_KEY,
+            Protocol::Classic => classic::BEFORE_KEY,
+        };
         self.records.iter().map(move |place| {
-            let key = start + meta::BEFORE_KEY;
+            let key = start + before_key;
+            let key_end = key + usize::from(place.key_bytes);
             let value_end = place.end - meta::AFTER_VALUE;
+            let value = value_end - place.value_bytes as usize;
             start = place.end;
             Stored {
-                key: &self.commands[key..key + usize::from(place.key_bytes)],
-                value: &self.commands[value_end - place.value_bytes as usize..value_end],
+                key: &self.commands[key..key_end],
+                value: &self.commands[value..value_end],
                 line: place.line,
+                between: &self.commands[key_end..value],
+                protocol,
             }
         })
     }
@@ -193,9 +262,10 @@ mod tests {
 
     fn sample() -> Batch {
         let mut batch = Batch::default();
-        batch.push(0, b"idfa:a", b"one");
-        batch.push(7, b"gaid:b", b"");
-        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n");
+        let none = Attributes::default();
+        batch.push(0, b"idfa:a", b"one", none);
+        batch.push(7, b"gaid:b", b"", none);
+        batch.push(9, b"x", b"in\r\nside ms x 1 q\r\n", none);
         batch.close();
         batch
     }
@@ -205,10 +275,16 @@ mod tests {
     }
 
     #[test]
-    fn wire_format_is_quiet_meta_sets_and_one_no_op() {
+    fn wire_format_is_quiet_meta_sets_and_one_no_op_or_classic_sets() {
         assert_eq!(
             sample().as_bytes(),
             b"ms idfa:a 3 q\r\none\r\nms gaid:b 0 q\r\n\r\nms x 19 q\r\nin\r\nside ms x 1 q\r\n\r\nmn\r\n"
+        );
+        let mut classic = Batch::default();
+        sample().translate(Protocol::Classic, &mut classic);
+        assert_eq!(
+            classic.as_bytes(),
+            b"set idfa:a 0 0 3\r\none\r\nset gaid:b 0 0 0\r\n\r\nset x 0 0 19\r\nin\r\nside ms x 1 q\r\n\r\n"
         );
         assert_eq!(
             sample().non_quiet().as_bytes(),
@@ -222,6 +298,30 @@ mod tests {
             [(0, b"idfa:a", b"one"), (7, b"gaid:b", b""), (9, b"x", b"in\r\nside ms x 1 q\r\n")];
         assert_eq!(records(&sample()), expected);
         assert_eq!(records(&sample().non_quiet()), expected);
+        let mut classic = Batch::default();
+        sample().translate(Protocol::Classic, &mut classic);
+        assert_eq!(records(&classic), expected);
+    }
+
+    #[test]
+    fn flags_and_expiry_are_written_and_found_again() {
+        let mut batch = Batch::default();
+        let all = [(0, 0), (7, 0), (0, 1_700_000_000), (u32::MAX, 9)];
+        let all = all.map(|(flags, expiry)| Attributes { flags, expiry });
+        all.iter().for_each(|attributes| batch.push(0, b"F9", b"T1", *attributes));
+        assert_eq!(
+            batch.as_bytes().escape_ascii().to_string().replace("\\r\\n", "|"),
+            "ms F9 2 q|T1|ms F9 2 F7 q|T1|ms F9 2 T1700000000 q|T1|ms F9 2 F4294967295 T9 q|T1|"
+        );
+        let mut classic = Batch::default();
+        batch.translate(Protocol::Classic, &mut classic);
+        let mut meta = Batch::default();
+        classic.translate(Protocol::Meta, &mut meta);
+        batch.close();
+        assert_eq!(meta.as_bytes(), batch.as_bytes(), "there and back");
+        for batch in [&batch, &batch.non_quiet(), &classic] {
+            assert!(batch.iter().map(|record| record.attributes()).eq(all));
+        }
     }
 
     #[test]
@@ -246,5 +346,9 @@ mod tests {
         assert_eq!([0, 19, 36, 68].map(|most| batch.command_end(0, most)), [None, None, Some(20), Some(37)]);
         assert_eq!((batch.command_end(20, 16), batch.command_end(20, 49)), (None, Some(69)));
         assert_eq!(batch.command_end(69, 100), None);
+        assert_eq!(
+            [(0, 69), (0, 19), (20, 37), (19, 68)].map(|(a, b)| batch.sets_within(a, b)),
+            [3, 0, 1, 2]
+        );
     }
 }

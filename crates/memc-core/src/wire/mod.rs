@@ -2,12 +2,18 @@
 
 pub(crate) mod address;
 pub(crate) mod answers;
+pub(crate) mod attributes;
 pub(crate) mod batch;
+pub(crate) mod classic;
 pub(crate) mod connection;
 pub(crate) mod ending;
+pub(crate) mod flight;
+pub(crate) mod greeting;
 pub(crate) mod meta;
 pub(crate) mod patience;
 pub(crate) mod peers;
+pub(crate) mod protocol;
+pub(crate) mod questions;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod stream;

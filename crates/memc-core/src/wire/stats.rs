@@ -23,6 +23,8 @@ pub(crate) struct ServerStats {
     /// Valid items that were evicted: `evictions`, and those that had to go when a page of memory was
     /// moved (`slab_reassign_evictions_nomem`).
     pub(crate) evictions: u64,
+    /// `bytes`, what its items take.
+    pub(crate) memory_used_bytes: Option<u64>,
     /// `limit_maxbytes`, the option `-m`.
     pub(crate) memory_limit_bytes: Option<u64>,
 }
@@ -34,6 +36,7 @@ pub(crate) struct StatsReader {
     pid: Option<u64>,
     time: Option<u64>,
     uptime: Option<u64>,
+    evictions: Option<u64>,
 }
 
 impl StatsReader {
@@ -65,15 +68,18 @@ impl StatsReader {
             "total_items" => stats.total_items = Some(number()?),
             "curr_items" => stats.curr_items = Some(number()?),
             "evictions" | "slab_reassign_evictions_nomem" => {
-                stats.evictions = stats.evictions.saturating_add(number()?);
+                let evictions = self.evictions.get_or_insert(0);
+                *evictions = evictions.saturating_add(number()?);
             }
+            "bytes" => stats.memory_used_bytes = Some(number()?),
             "limit_maxbytes" => stats.memory_limit_bytes = Some(number()?),
             _ => {}
         }
         Ok(())
     }
 
-    /// What all lines say, unless what identifies the process is missing.
+    /// What all lines say, unless what identifies the process, or says how it is, is missing: a proxy may have numbers of
+    /// its own.
     pub(crate) fn finish(self) -> io::Result<ServerStats> {
         let needed =
             |number: Option<u64>, name: &str| number.ok_or_else(|| wrong(&format!("lacks '{name}'")));
@@ -81,6 +87,7 @@ impl StatsReader {
             pid: needed(self.pid, "pid")?,
             time: needed(self.time, "time")?,
             uptime_seconds: needed(self.uptime, "uptime")?,
+            evictions: needed(self.evictions, "evictions")?,
             ..self.stats
         })
     }
@@ -146,7 +153,7 @@ mod tests {
             "STAT pid {pid}\nSTAT uptime {uptime}\nSTAT time {time}\nSTAT version 1.6.18\n\
             STAT libevent 2.1.12-stable\nSTAT rusage_user {user}\nSTAT rusage_system {system}\n\
             STAT total_connections {connections}\nSTAT cmd_set {sets}\nSTAT limit_maxbytes 67108864\n\
-            STAT curr_items {current}\nSTAT total_items {total}\nSTAT slab_reassign_evictions_nomem 2\n\
+            STAT bytes 77\nSTAT curr_items {current}\nSTAT total_items {total}\nSTAT slab_reassign_evictions_nomem 2\n\
             STAT evictions 3\n"
         ))
         .expect("a sound answer")
@@ -158,6 +165,7 @@ mod tests {
         assert_eq!((stats.pid, stats.time, stats.uptime_seconds), (7, 1010, 10));
         assert_eq!(stats.cpu_microseconds, Some(1_006_000));
         assert_eq!((stats.evictions, stats.memory_limit_bytes), (5, Some(67_108_864)));
+        assert_eq!(stats.memory_used_bytes, Some(77));
     }
 
     #[test]
@@ -166,6 +174,7 @@ mod tests {
             ("STAT pid 1\nSTAT uptime 2", "lacks 'time'"),
             ("STAT pid 1\nSTAT time 2", "lacks 'uptime'"),
             ("STAT time 1\nSTAT uptime 2", "lacks 'pid'"),
+            ("STAT pid 1\nSTAT uptime 2\nSTAT time 3", "lacks 'evictions'"),
             ("STAT pid -1", "has '-1' for 'pid'"),
             ("STAT pid", "has '' for 'pid'"),
             ("STAT rusage_user 1.5", "has '1.5' for 'rusage_user'"),

@@ -1,7 +1,7 @@
 //! The servers hold, byte for byte, what a loader of one line after the other would leave.
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, Loader, Options, RejectReason};
+use memc_core::{Address, Event, Loader, Options, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample, gzip};
 
 use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
@@ -153,7 +153,11 @@ fn a_flood_of_refusals_blocks_nobody() -> Result {
     let filler = "99999999";
     let line = |number: u32| format!("idfa\tkey{number}\t1\t2\t{filler},{filler},{filler}\n");
     let text: String = (0..100_000).map(line).collect();
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        Options::default(),
+    );
     let report = loader.load([input("flood", text)], ignore)?;
     let refused = report.counts.rejected[&RejectReason::ServerRefused];
     assert!(refused > 10_000, "{refused}");
@@ -172,7 +176,7 @@ fn unix_sockets_and_ipv6_are_addresses_too() -> Result {
     let mut servers = Servers::start(&["-l", "::1"])?;
     servers.0[1] = Memcached::start_unix(&socket)?;
     let addresses = servers.0.iter().map(|server| server.address().replace("127.0.0.1", "[::1]").parse());
-    let addresses = addresses.collect::<std::result::Result<_, _>>()?;
+    let addresses = addresses.collect::<std::result::Result<Vec<Address>, _>>()?;
     let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, Options::default());
     loader.load([input("v6", text)], ignore)?;
     servers.assert_hold(&model)
@@ -180,7 +184,8 @@ fn unix_sockets_and_ipv6_are_addresses_too() -> Result {
 
 #[test]
 fn nothing_to_load_is_done_at_once() -> Result {
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], Options::default());
+    let loader =
+        Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse::<Address>()?], Options::default());
     let report = loader.load([], ignore)?;
     assert_eq!((report.inputs, report.counts.loaded), (0, 0));
     let mut events = Vec::new();

@@ -7,7 +7,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Input, Loader, Options, RejectReason, RunReport, ServerReport};
+use memc_core::{
+    Address, Error, Event, Input, Loader, Options, Protocol, RejectReason, RunReport, ServerReport,
+};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
 use crate::{Result, Servers, assert_counts, ignore, input, small_chunks};
@@ -31,6 +33,8 @@ pub(crate) struct Setup {
     all: Model,
     loads: usize,
     timeout: Duration,
+    /// Not found out, since a disturbance of that costs no retry.
+    protocol: Protocol,
 }
 
 /// The outcome of one load.
@@ -51,14 +55,23 @@ struct Bytes {
 }
 
 /// How many bytes were answered in the middle of the answers to the sets: the last thing that is asked is `stats`.
-pub(crate) fn middle(servers: &Servers, answered: usize, report: &ServerReport) -> Result<usize> {
+pub(crate) fn middle(
+    servers: &Servers,
+    answered: usize,
+    report: &ServerReport,
+    protocol: Protocol,
+) -> Result<usize> {
     let mut answer = BufReader::new(TcpStream::connect(servers.0[BEHIND].address())?);
     answer.get_mut().write_all(b"stats\r\n")?;
     let mut stats = String::new();
     while !stats.ends_with("END\r\n") {
         answer.read_line(&mut stats)?;
     }
-    Ok(answered - stats.len() - usize::try_from(report.batches)? * "MN\r\n".len() / 2)
+    let answers = match protocol {
+        Protocol::Meta => usize::try_from(report.batches)? * "MN\r\n".len(),
+        Protocol::Classic => usize::try_from(report.records)? * "STORED\r\n".len(),
+    };
+    Ok(answered - stats.len() - answers / 2)
 }
 
 impl Outcome {
@@ -69,7 +82,12 @@ impl Outcome {
 
 impl Setup {
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self { servers: Servers::start(&[])?, all: Model::new(), loads: 0, timeout: patient().io_timeout })
+        Self::of(Protocol::Meta)
+    }
+
+    fn of(protocol: Protocol) -> Result<Self> {
+        let servers = Servers::start(&[])?;
+        Ok(Self { servers, all: Model::new(), loads: 0, timeout: patient().io_timeout, protocol })
     }
 
     /// A proxy with faults for the connections of one load.
@@ -92,6 +110,7 @@ impl Setup {
         let proxy = self.proxy(faults.to_vec())?;
         let mut options = patient();
         options.io_timeout = self.timeout;
+        options.protocol = Some(self.protocol);
         let report = self.loader(&proxy, options)?.load(files.inputs(), |event| {
             if let Event::InputFinished(file) = event {
                 files.check_stored(&self.servers, file.index)?;
@@ -120,7 +139,7 @@ impl Setup {
             assert!(outcome.report.servers[BEHIND].batches > 30, "each answered by four bytes");
         }
         let Outcome { sent, answered, report, .. } = &outcomes[2];
-        let middle = middle(&self.servers, *answered, &report.servers[BEHIND])?;
+        let middle = middle(&self.servers, *answered, &report.servers[BEHIND], self.protocol)?;
         Ok(Bytes { sent: *sent, answered: *answered, middle })
     }
 
@@ -142,7 +161,7 @@ fn loader(servers: &Servers, proxy: &Proxy, options: Options) -> Result<Loader<A
     let mut addresses: Vec<_> = servers.0.iter().map(Memcached::address).collect();
     addresses[BEHIND] = proxy.address();
     let addresses = addresses.iter().map(|address| address.parse());
-    let addresses = addresses.collect::<std::result::Result<_, _>>()?;
+    let addresses = addresses.collect::<std::result::Result<Vec<Address>, _>>()?;
     Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, options))
 }
 
@@ -238,13 +257,17 @@ fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Has each place tried, some at the same time on servers of their own: the end of each first input is waited for.
-fn at_the_same_time(places: &[usize], attempt: impl Fn(&mut Setup, usize) -> Result + Sync) -> Result {
+fn at_the_same_time(
+    protocol: Protocol,
+    places: &[usize],
+    attempt: impl Fn(&mut Setup, usize) -> Result + Sync,
+) -> Result {
     std::thread::scope(|scope| {
         let attempts: Vec<_> = places
             .chunks(places.len().div_ceil(SETUPS))
             .map(|places| {
                 scope.spawn(|| {
-                    let mut setup = Setup::start()?;
+                    let mut setup = Setup::of(protocol)?;
                     setup.load_undisturbed()?;
                     setup.timeout = BRIEF_TIMEOUT;
                     places.iter().try_for_each(|&place| attempt(&mut setup, place))?;
@@ -261,33 +284,68 @@ fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
     let Bytes { sent, .. } = Setup::start()?.load_undisturbed()?;
     // What is asked first, the first header, a little of everything.
     let places: Vec<_> = (0..=16).chain(spread(sent, 20)).collect();
-    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutSent(place)]))?;
+    at_the_same_time(Protocol::Meta, &places, |setup, place| {
+        setup.assert_survives(&[Fault::CutSent(place)])
+    })?;
     // The last `mn`, and what may be asked after it and may fail without harm.
     let places: Vec<_> = (sent - 12..=sent).collect();
-    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutSent(place)]).map(drop))
+    at_the_same_time(Protocol::Meta, &places, |setup, place| setup.load(&[Fault::CutSent(place)]).map(drop))
 }
 
 #[test]
 fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
     let Bytes { answered, middle, .. } = Setup::start()?.load_undisturbed()?;
     let places: Vec<_> = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]).collect();
-    at_the_same_time(&places, |setup, place| setup.assert_survives(&[Fault::CutAnswered(place)]))?;
+    at_the_same_time(Protocol::Meta, &places, |setup, place| {
+        setup.assert_survives(&[Fault::CutAnswered(place)])
+    })?;
     let places: Vec<_> = (answered - 4..=answered).collect();
-    at_the_same_time(&places, |setup, place| setup.load(&[Fault::CutAnswered(place)]).map(drop))
+    at_the_same_time(Protocol::Meta, &places, |setup, place| {
+        setup.load(&[Fault::CutAnswered(place)]).map(drop)
+    })
+}
+
+/// The same for the classic protocol, at fewer places: how a connection is given up, and what is sent again, is code that
+/// both have in common. These are where the answers are counted.
+#[test]
+fn a_classic_connection_may_be_cut_after_any_byte() -> Result {
+    let Bytes { sent, answered, middle } = Setup::of(Protocol::Classic)?.load_undisturbed()?;
+    let places: Vec<_> = (17..19).chain(spread(sent, 6)).collect();
+    at_the_same_time(Protocol::Classic, &places, |setup, place| {
+        setup.assert_survives(&[Fault::CutSent(place)])
+    })?;
+    let places: Vec<_> = (middle - 8..=middle).collect();
+    at_the_same_time(Protocol::Classic, &places, |setup, place| {
+        setup.assert_survives(&[Fault::CutAnswered(place)])
+    })?;
+    // What is asked first, where a cut makes it ask again, and last.
+    let first = [0, 3, 9, 12].map(Fault::CutSent).into_iter().chain([2, 30].map(Fault::CutAnswered));
+    let last = [Fault::CutSent(sent - 3), Fault::CutAnswered(answered - 2)];
+    let faults: Vec<_> = first.chain(last).collect();
+    let places: Vec<_> = (0..faults.len()).collect();
+    at_the_same_time(Protocol::Classic, &places, |setup, place| setup.load(&faults[place..=place]).map(drop))
 }
 
 #[test]
 fn a_connection_that_stalls_is_opened_again() -> Result {
-    let mut setup = Setup::start()?;
-    let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
-    setup.timeout = SHORT_TIMEOUT;
-    for place in [0, 2, sent / 3, sent / 2] {
-        setup.assert_survives(&[Fault::StallSent(place)])?;
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        let mut setup = Setup::of(protocol)?;
+        let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
+        setup.timeout = SHORT_TIMEOUT;
+        for place in [0, 2, sent / 3, sent / 2].into_iter().skip(places_left_out(protocol)) {
+            setup.assert_survives(&[Fault::StallSent(place)])?;
+        }
+        for place in [0, 3, middle - 1, middle].into_iter().skip(places_left_out(protocol)) {
+            setup.assert_survives(&[Fault::StallAnswered(place)])?;
+        }
+        setup.finish()?;
     }
-    for place in [0, 3, middle - 1, middle] {
-        setup.assert_survives(&[Fault::StallAnswered(place)])?;
-    }
-    setup.finish()
+    Ok(())
+}
+
+/// Of the places of a test that is run for both protocols: what is asked first is the same.
+fn places_left_out(protocol: Protocol) -> usize {
+    if protocol == Protocol::Meta { 0 } else { 2 }
 }
 
 #[test]
@@ -324,19 +382,25 @@ fn a_blip_at_the_very_end_is_not_told_as_loss() -> Result {
 
 #[test]
 fn garbage_for_an_answer_costs_a_connection() -> Result {
-    let mut setup = Setup::start()?;
-    let Bytes { middle, .. } = setup.load_undisturbed()?;
-    setup.timeout = SHORT_TIMEOUT;
-    let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
-    for place in [0, 3, middle - 1, middle] {
-        for words in [&random, &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"CLIENT_ERROR bad data chunk\r\n"] {
-            setup.assert_survives(&[Fault::Say(place, words.to_vec())])?;
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        let mut setup = Setup::of(protocol)?;
+        let Bytes { middle, .. } = setup.load_undisturbed()?;
+        setup.timeout = SHORT_TIMEOUT;
+        let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
+        let (http, error): (&[u8], &[u8]) =
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"CLIENT_ERROR bad data chunk\r\n");
+        for place in [0, 3, middle - 1, middle].into_iter().skip(places_left_out(protocol)) {
+            for words in [&random, http, error] {
+                setup.assert_survives(&[Fault::Say(place, words.to_vec())])?;
+            }
+            let stored: &[u8] = if protocol == Protocol::Meta { b"HD\r\n" } else { b"STORED\r\n" };
+            for words in [&random, stored, b"an endless line ", b"\n", b"NF "] {
+                setup.assert_survives(&[Fault::Flood(place, words.to_vec())])?;
+            }
         }
-        for words in [&random, &b"HD\r\n"[..], b"an endless line ", b"\n", b"NF "] {
-            setup.assert_survives(&[Fault::Flood(place, words.to_vec())])?;
-        }
+        setup.finish()?;
     }
-    setup.finish()
+    Ok(())
 }
 
 #[test]
@@ -402,15 +466,29 @@ fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
 #[test]
 fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
     let retries = std::thread::scope(|scope| {
-        let shares: Vec<_> = (0..SETUPS).map(|share| scope.spawn(move || cut_while_refused(share))).collect();
+        let shares: Vec<_> = (0..SETUPS)
+            .map(|share| scope.spawn(move || cut_while_refused(Protocol::Meta, 20, share)))
+            .collect();
         shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
     })?;
     assert!(retries > 20, "{retries}");
     Ok(())
 }
 
+/// In the classic protocol nothing is sent again to learn what is refused, so fewer places will do.
+#[test]
+fn a_classic_connection_may_be_cut_while_sets_are_refused() -> Result {
+    let retries = std::thread::scope(|scope| {
+        let share = |share| move || cut_while_refused(Protocol::Classic, 3, share);
+        let shares: Vec<_> = (0..SETUPS).map(|at| scope.spawn(share(at))).collect();
+        shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
+    })?;
+    assert!(retries > 4, "{retries}");
+    Ok(())
+}
+
 /// One share of the places, on servers of its own; how many retries they cost.
-fn cut_while_refused(share: usize) -> Result<u64> {
+fn cut_while_refused(protocol: Protocol, places: usize, share: usize) -> Result<u64> {
     let servers = Servers::start(&["-I", "8k", "-o", "slab_chunk_max=4096"])?;
     let large = vec!["4294967295"; 2000].join(",");
     let mut model = Model::new();
@@ -428,15 +506,17 @@ fn cut_while_refused(share: usize) -> Result<u64> {
         let mut options = patient();
         options.io_timeout = BRIEF_TIMEOUT;
         options.chunk_bytes = 100;
+        options.protocol = Some(protocol);
         let report = loader(&servers, &proxy, options)?.load([input("refused", text)], ignore)?;
         assert_eq!(report.counts.loaded, 87, "{faults:?}");
         assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 3, "{faults:?}");
-        let middle = middle(&servers, proxy.answered(), &report.servers[BEHIND])?;
+        let middle = middle(&servers, proxy.answered(), &report.servers[BEHIND], protocol)?;
         Ok((proxy.sent(), middle, report.servers[BEHIND].retries))
     };
     let (sent, middle, _) = load(Vec::new())?;
-    let sent = spread(sent, 20).map(Fault::CutSent);
-    let answered = (0..12).map(|step| Fault::CutAnswered(middle - 60 + 10 * step));
+    let sent = spread(sent, places).map(Fault::CutSent);
+    let step = 120 / (places / 2 + 2);
+    let answered = (0..places / 2 + 2).map(|at| Fault::CutAnswered(middle - 60 + step * at));
     // How much is sent again depends on how much was on its way, so a fault may come too late to strike.
     let mut retries = 0;
     for fault in sent.chain(answered).skip(share).step_by(SETUPS) {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Mutex;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, Input, Loader, Options, RejectReason};
+use memc_core::{Address, Event, Input, Loader, Options, Protocol, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -13,6 +13,11 @@ use crate::{Result, Servers, ignore, input, small_chunks};
 /// finished by then are lost on it, all the others must be there.
 #[test]
 fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
+    restart_in_the_middle(Protocol::Meta)?;
+    restart_in_the_middle(Protocol::Classic)
+}
+
+fn restart_in_the_middle(protocol: Protocol) -> Result {
     let folder = tempfile::tempdir()?;
     let mut sample = Sample::new(1).with(0.3, 0.0);
     let texts: Vec<_> = (0..20).map(|_| sample.text(500)).collect();
@@ -24,6 +29,7 @@ fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
     }
     let servers = Mutex::new(Servers::start(&[])?);
     let mut options = small_chunks(3000);
+    options.protocol = Some(protocol);
     options.retry_timeout = std::time::Duration::from_secs(20);
     options.max_bytes_in_flight = 100_000;
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(options)?;
@@ -142,7 +148,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
 #[test]
 fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> Result {
     let mut server = Memcached::start(&["-m", "2"])?;
-    let addresses = vec![server.address().parse()?; DEVICE_TYPES.len()];
+    let addresses = vec![server.address().parse::<Address>()?; DEVICE_TYPES.len()];
     let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, small_chunks(100_000));
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("file");
@@ -175,7 +181,7 @@ fn a_full_server_is_told_also_when_another_one_fails() -> Result {
     let full = Memcached::start(&["-m", "2"])?;
     let mut away = Memcached::start(&[])?;
     away.kill()?;
-    let addresses = vec![full.address().parse()?, away.address().parse()?];
+    let addresses = vec![full.address().parse::<Address>()?, away.address().parse::<Address>()?];
     let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), addresses, small_chunks(100_000));
     let flood: String = (0..60_000).map(|number| format!("idfa\tkey{number}\t1\t2\t1\n")).collect();
     let stopped = loader.load([input("flood", flood), input("last", "gaid\tkey\t1\t2\t1\n")], ignore);
@@ -192,7 +198,11 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
     let server = Memcached::start(&["-m", "2"])?;
     let line = |number: u32| format!("idfa\tkey{number}\t1\t2\t1\n");
     let text: String = (0..60_000).map(line).collect();
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        Options::default(),
+    );
     let report = loader.load([input("flood", text.clone())], ignore)?;
     assert_eq!(report.counts.loaded, 60_000);
     let evictions = server.stat("evictions")?;
@@ -208,6 +218,11 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
 
 #[test]
 fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
+    reject_lines(Protocol::Meta)?;
+    reject_lines(Protocol::Classic)
+}
+
+fn reject_lines(protocol: Protocol) -> Result {
     let servers = Servers::start(&[])?;
     let large = vec!["4294967295"; 200_000].join(",");
     let lines = [
@@ -221,6 +236,7 @@ fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
         "no end".to_owned(),
     ];
     let mut options = small_chunks(10);
+    options.protocol = Some(protocol);
     options.report_rejected = true;
     options.max_line_bytes = 2_500_000;
     let mut emitted = Vec::new();
@@ -258,7 +274,7 @@ fn a_route_with_a_colon_keeps_the_order_of_a_key() -> Result {
     for connections in [1, 4] {
         let mut options = small_chunks(500);
         options.connections = connections;
-        let addresses = vec![address.parse()?; 2];
+        let addresses = vec![address.parse::<Address>()?; 2];
         let loader = Loader::new(AppsEncoder::new(["idfa", "idfa:x"]), addresses, options);
         let line = |number: u32| {
             let id = number % 50;

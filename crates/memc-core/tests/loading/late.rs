@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Loader};
+use memc_core::{Address, Error, Event, Loader, Protocol};
 use memc_testkit::{Close, Contents, Holding, Memcached, Model, Relay};
 
 use crate::{Result, input, small_chunks};
@@ -114,7 +114,8 @@ fn load_behind_a_relay(seed: u64) -> Result<Option<String>> {
     options.retry_timeout = Duration::from_secs(30);
     options.max_bytes_in_flight = usize::try_from(numbers.one_of(&[5_000, 20_000, 200_000]))?;
     options.connections = numbers.one_of(&[1, 1, 2]);
-    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse()?], options);
+    options.protocol = Some(if seed.is_multiple_of(2) { Protocol::Meta } else { Protocol::Classic });
+    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse::<Address>()?], options);
     let stopping = numbers.is_one_in(4).then(|| {
         let (pid, after) = (server.stat("pid"), numbers.below(300));
         std::thread::spawn(move || -> Result {
@@ -193,7 +194,7 @@ fn what_is_read_back_is_reported() -> Result {
     let mut options = small_chunks(1000);
     options.io_timeout = Duration::from_millis(500);
     options.retry_timeout = Duration::from_secs(30);
-    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse::<Address>()?], options);
     let text: String = (0..1000).map(|at| format!("gaid\tkey{}\t{at}\t0\t1,2,3,4\n", at % 50)).collect();
     let mut events = Vec::new();
     let report = loader.load([input("file", text.clone())], |event| {
@@ -231,7 +232,7 @@ fn a_connection_that_does_not_end_stops_the_load() -> Result {
     let mut options = small_chunks(1000);
     options.io_timeout = Duration::from_millis(1000);
     options.retry_timeout = Duration::from_millis(1000);
-    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["gaid"]), vec![relay.address().parse::<Address>()?], options);
     let text: String = (0..100).map(|number| format!("gaid\tkey\t{number}\t0\t1\n")).collect();
     let (started, mut events) = (Instant::now(), Vec::new());
     let stopped = loader.load([input("file", text)], |event| {

@@ -7,6 +7,8 @@
 //! - `late`: sets that arrive late, by way of something that holds them.
 //! - `secured`: servers with authentication and TLS.
 //! - `forgetful`: servers that are restarted, full, or refuse.
+//! - `groups`: several servers for one type of record.
+//! - `kept`: flags, and when records expire.
 //! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `threads`: whose threads do the work.
@@ -16,6 +18,8 @@ mod content;
 mod examples;
 mod faults;
 mod forgetful;
+mod groups;
+mod kept;
 mod late;
 mod outages;
 mod rules;

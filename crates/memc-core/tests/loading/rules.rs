@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Event, InputReport, Loader, Options, RejectReason};
+use memc_core::{Address, Event, InputReport, Loader, Options, RejectReason};
 use memc_testkit::{DEVICE_TYPES, Model, Sample, gzip};
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::{Result, assert_counts, ignore, input, small_chunks};
 
 fn dry_loader(options: Options) -> Result<Loader<AppsEncoder>> {
     let servers = DEVICE_TYPES.map(|_| "127.0.0.1:1".parse());
-    let servers = servers.into_iter().collect::<std::result::Result<_, _>>()?;
+    let servers = servers.into_iter().collect::<std::result::Result<Vec<Address>, _>>()?;
     Ok(Loader::new(AppsEncoder::new(DEVICE_TYPES), servers, options))
 }
 
@@ -22,7 +22,7 @@ fn assert_as_the_model(text: &[u8], chunk_bytes: usize) -> Result {
     let mut found: Vec<HashMap<Vec<u8>, Vec<u8>>> = vec![HashMap::new(); DEVICE_TYPES.len()];
     let report = dry_loader(small_chunks(chunk_bytes))?.dry_run(
         [input("text", text)],
-        |record| drop(found[record.server].insert(record.key.to_vec(), record.value.to_vec())),
+        |record| drop(found[record.group].insert(record.key.to_vec(), record.value.to_vec())),
         ignore,
     )?;
     assert_counts(&report.counts, &model);
@@ -82,7 +82,8 @@ fn hostile_ids_are_rejected() -> Result {
 
 #[test]
 fn without_a_device_type_every_line_is_rejected() -> Result {
-    let loader = Loader::new(AppsEncoder::new([""; 0]), vec!["127.0.0.1:1".parse()?], Options::default());
+    let loader =
+        Loader::new(AppsEncoder::new([""; 0]), vec!["127.0.0.1:1".parse::<Address>()?], Options::default());
     let report = loader.dry_run([input("text", "idfa\t1\t1\t2\t3\n")], |_| (), ignore)?;
     assert_eq!((report.counts.loaded, report.counts.rejected_total()), (0, 1));
     assert_eq!(report.counts.rejected[&RejectReason::NoServer], 1);
@@ -151,7 +152,7 @@ fn records_of_a_dry_run_come_in_the_order_of_the_lines() -> Result {
     options.threads = 8;
     dry_loader(options)?.dry_run(
         texts.map(|text| input("text", text)),
-        |record| keys.push((record.server, String::from_utf8_lossy(record.key).into_owned())),
+        |record| keys.push((record.group, String::from_utf8_lossy(record.key).into_owned())),
         ignore,
     )?;
     assert_eq!(keys.len(), 2000);

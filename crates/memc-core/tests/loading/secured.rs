@@ -5,13 +5,19 @@ use std::process::Command;
 use std::time::Instant;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{LoadError, Loader};
+use memc_core::{Address, LoadError, Loader, Protocol};
 use memc_testkit::{Memcached, Sample};
 
 use crate::{Result, examples, ignore, input, small_chunks};
 
 fn load(address: &str) -> Result<std::result::Result<u64, LoadError>> {
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], small_chunks(3000));
+    load_in(None, address)
+}
+
+fn load_in(protocol: Option<Protocol>, address: &str) -> Result<std::result::Result<u64, LoadError>> {
+    let mut options = small_chunks(3000);
+    options.protocol = protocol;
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], options);
     let report = loader.load([input("file", Sample::new(1).text(2000))], ignore);
     Ok(report.map(|report| report.servers[0].records))
 }
@@ -33,8 +39,10 @@ fn a_server_with_an_auth_file_takes_records_of_those_it_knows() -> Result {
     let server = Memcached::start(&["-Y", &file.display().to_string()])?;
     let address = server.address();
 
-    let records = load(&format!("ann:se:cret@{address}"))??;
-    assert!(records > 300, "{records}");
+    for protocol in [None, Some(Protocol::Meta), Some(Protocol::Classic)] {
+        let records = load_in(protocol, &format!("ann:se:cret@{address}"))??;
+        assert!(records > 300, "{protocol:?}: {records}");
+    }
 
     let started = Instant::now();
     let message = at_once(started, load(&format!("ann:wrong@{address}"))?.err())?;
@@ -50,10 +58,12 @@ fn a_server_with_an_auth_file_takes_records_of_those_it_knows() -> Result {
 #[test]
 fn a_server_that_asks_for_no_credentials_is_not_given_them() -> Result {
     let server = Memcached::start(&[])?;
-    let records = load(&format!("ann:se:cret@{}", server.address()))??;
-    let contents = server.contents()?;
-    assert!(!contents.contains_key(&b"auth"[..]), "anybody can read them there");
-    assert_eq!(contents.len() as u64, records);
+    for protocol in [None, Some(Protocol::Classic)] {
+        let records = load_in(protocol, &format!("ann:se:cret@{}", server.address()))??;
+        let contents = server.contents()?;
+        assert!(!contents.contains_key(&b"auth"[..]), "anybody can read them there");
+        assert_eq!(contents.len() as u64, records);
+    }
     Ok(())
 }
 

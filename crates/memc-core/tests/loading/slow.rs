@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Input, Loader, Options};
+use memc_core::{Address, Error, Event, Input, Loader, Options};
 use memc_testkit::{Memcached, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -40,7 +40,11 @@ fn line(number: usize) -> String {
 #[test]
 fn lines_of_a_socket_are_stored_as_they_come_and_a_stop_loses_none() -> Result {
     let server = Memcached::start(&[])?;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        Options::default(),
+    );
     let (mut source, sink) = socket()?;
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| loader.load([Input::reader("socket", sink)], ignore));
@@ -64,7 +68,11 @@ fn lines_of_a_socket_are_stored_as_they_come_and_a_stop_loses_none() -> Result {
 #[test]
 fn a_compressed_stream_is_loaded_as_it_is_flushed() -> Result {
     let server = Memcached::start(&[])?;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        Options::default(),
+    );
     let (mut source, sink) = socket()?;
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| loader.load([Input::reader("socket", sink)], ignore));
@@ -83,7 +91,11 @@ fn a_compressed_stream_is_loaded_as_it_is_flushed() -> Result {
 #[test]
 fn a_load_that_fails_does_not_wait_for_its_input() -> Result {
     let mut server = Memcached::start(&[])?;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], small_chunks(1000));
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        small_chunks(1000),
+    );
     server.kill()?;
     let (mut source, sink) = socket()?;
     source.write_all(line(0).as_bytes())?;
@@ -127,7 +139,7 @@ fn events_that_wait_for_the_caller_hold_back_the_reader() -> Result {
     let mut options = small_chunks(1000);
     options.max_bytes_in_flight = 20_000;
     options.report_rejected = true;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse::<Address>()?], options);
     let progress = loader.progress_handle();
     let text = "rejected\n".repeat(100_000);
     let (mut read_while_asleep, mut rejected) = (0, 0);

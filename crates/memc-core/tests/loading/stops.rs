@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{DryRecord, Error, Event, Input, LoadError, Loader, Options, RunReport};
+use memc_core::{Address, DryRecord, Error, Event, Input, LoadError, Loader, Options, Protocol, RunReport};
 use memc_testkit::{Memcached, Model, Sample, gzip};
 
 use crate::{Result, Servers, ignore, input, small_chunks};
@@ -110,7 +110,7 @@ fn a_panic_in_an_encoder_is_passed_on() -> Result {
         }
     }
     let servers = Servers::start(&[])?;
-    let loader = Loader::new(Panics, vec![servers.0[0].address().parse()?], small_chunks(10));
+    let loader = Loader::new(Panics, vec![servers.0[0].address().parse::<Address>()?], small_chunks(10));
     let text = "line\n".repeat(1000);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         drop(loader.load([input("file", text)], ignore));
@@ -123,7 +123,7 @@ fn a_panic_in_an_encoder_is_passed_on() -> Result {
 fn a_panic_in_a_dry_run_s_caller_is_passed_on() -> Result {
     let mut options = small_chunks(10);
     options.max_bytes_in_flight = 100;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse::<Address>()?], options);
     let text = "idfa\te7e1\t1\t2\t3\n".repeat(1000);
     for panics_on_event in [false, true] {
         let on_record = |_: DryRecord<'_>| assert!(panics_on_event, "a caller's own bug");
@@ -145,7 +145,7 @@ fn many_small_files_are_not_read_far_ahead() -> Result {
     const AHEAD: usize = 10;
     let mut options = small_chunks(1000);
     options.max_bytes_in_flight = AHEAD * options.chunk_bytes;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec!["127.0.0.1:1".parse::<Address>()?], options);
     let opened = AtomicUsize::new(0);
     let inputs = (0..1000).map(|_| {
         opened.fetch_add(1, Ordering::Relaxed);
@@ -170,22 +170,23 @@ fn many_small_files_are_not_read_far_ahead() -> Result {
 fn a_memcached_that_is_too_old_is_told() -> Result {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
-    // As memcached 1.5 answers, without what no load needs.
+    // As memcached 1.5 answers, and there is no need for more.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             for line in BufReader::new(&stream).lines().map_while(std::io::Result::ok) {
-                let stats = b"STAT pid 1\r\nSTAT uptime 9\r\nSTAT time 1600000000\r\nEND\r\n";
-                let answer: &[u8] = if line == "stats" { stats } else { b"ERROR\r\n" };
+                let answer: &[u8] = if line == "version" { b"VERSION 1.5.22\r\n" } else { b"ERROR\r\n" };
                 let _ = (&stream).write_all(answer);
             }
         }
     });
     let mut options = small_chunks(1000);
     options.retry_timeout = Duration::from_secs(60);
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+    options.protocol = Some(Protocol::Meta);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], options);
     let stopped = loader.load([input("file", "idfa\tx\t1\t2\t3\n")], ignore).err().ok_or("it must stop")?;
     let source = stopped.source().map(ToString::to_string);
-    let expected = "it answers 'ERROR' to a meta command: memcached 1.6 or newer is needed";
+    let expected =
+        "it answers 'ERROR' to a meta command: use the classic protocol, or memcached 1.6 or newer";
     assert_eq!(source.as_deref(), Some(expected));
     Ok(())
 }
@@ -223,7 +224,7 @@ fn load_with_a_restart(input: Input) -> Result<(std::result::Result<RunReport, L
     options.report_rejected = true;
     options.retry_timeout = Duration::from_secs(20);
     options.max_bytes_in_flight = 20_000;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![address.parse::<Address>()?], options);
     let mut restarted = Vec::new();
     let mut pending = true;
     let result = loader.load([input], |event| {
@@ -291,7 +292,7 @@ fn lines_before_a_break_are_loaded_and_reported() -> Result {
     let server = Memcached::start(&[])?;
     let mut options = Options::default();
     options.report_rejected = true;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], options);
+    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse::<Address>()?], options);
     let mut broken = gzip(b"idfa\ta\t1\t2\t3\nbad\nidfa\tb\t1\t2\t3\nidfa\tcut\t1\t2\t3")?;
     // The checksum is wrong.
     let at = broken.len() - 8;

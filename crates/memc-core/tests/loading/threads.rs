@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Encode, Error, Input, Loader, Options, Record, RejectReason};
+use memc_core::{Address, Encode, Error, Input, Loader, Options, Record, RejectReason};
 use memc_testkit::Memcached;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -27,7 +27,11 @@ impl std::io::Read for Sent {
 #[test]
 fn other_work_does_not_wait_for_a_slow_input() -> Result {
     let server = Memcached::start(&[])?;
-    let loader = Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse()?], Options::default());
+    let loader = Loader::new(
+        AppsEncoder::new(["idfa"]),
+        vec![server.address().parse::<Address>()?],
+        Options::default(),
+    );
     let (source, sent) = mpsc::channel();
     let callers = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let sum = || (0..1000).into_par_iter().sum::<u32>();
@@ -74,7 +78,7 @@ fn the_pool_is_the_loader_s_own_or_one_that_it_was_given() -> Result {
         loader.dry_run([input("text", "one\ntwo\n")], show, ignore)?;
         Ok(names)
     };
-    let loader = Loader::new(Named, vec!["127.0.0.1:1".parse()?], options);
+    let loader = Loader::new(Named, vec!["127.0.0.1:1".parse::<Address>()?], options);
     assert_eq!(names(&loader)?, ["encode-0", "encode-0"]);
     let given = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "given".to_owned()).build()?;
     assert_eq!(names(&loader.with_pool(Arc::new(given)))?, ["given", "given"]);
@@ -87,9 +91,10 @@ fn what_no_load_can_work_with_is_an_error_before_anything_is_read() -> Result {
     let open = || -> std::io::Result<&[u8]> { unreachable!("it is not opened") };
     let mut options = Options::default();
     options.connections = 0;
-    for (servers, options, wrong) in
-        [(vec![], Options::default(), "servers"), (vec![server.address().parse()?], options, "connections")]
-    {
+    for (servers, options, wrong) in [
+        (vec![], Options::default(), "groups"),
+        (vec![server.address().parse::<Address>()?], options, "connections"),
+    ] {
         let loader = Loader::new(AppsEncoder::new(["idfa"]), servers, options);
         let errors = [
             loader.load([Input::reopenable("input", open)], ignore).map(drop).map_err(|it| it.error),
@@ -110,7 +115,7 @@ fn what_no_load_can_work_with_is_an_error_before_anything_is_read() -> Result {
 }
 
 #[test]
-fn a_server_index_out_of_range_is_an_error_and_no_reject() -> Result {
+fn a_group_index_out_of_range_is_an_error_and_no_reject() -> Result {
     #[derive(Clone)]
     struct Third;
     impl Encode for Third {
@@ -127,9 +132,9 @@ fn a_server_index_out_of_range_is_an_error_and_no_reject() -> Result {
     for connections in [1, 3] {
         let mut options = small_chunks(10);
         options.connections = connections;
-        let loader = Loader::new(Third, vec![server.address().parse()?; 2], options);
+        let loader = Loader::new(Third, vec![server.address().parse::<Address>()?; 2], options);
         let stopped = loader.load([input("text", "one\ntwo\n")], ignore).err().ok_or("it must stop")?;
-        let expected = "the encoder chose server 2 for a record, but there are only 2, counted from 0";
+        let expected = "the encoder chose group 2 for a record, but there are only 2, counted from 0";
         assert_eq!(stopped.to_string(), expected);
         assert_eq!(stopped.report.inputs, 0);
     }
@@ -141,7 +146,7 @@ fn a_check_asks_every_server() -> Result {
     let server = Memcached::start(&["-m", "64"])?;
     let mut away = Memcached::start(&[])?;
     away.kill()?;
-    let addresses = vec![server.address().parse()?, away.address().parse()?];
+    let addresses = vec![server.address().parse::<Address>()?, away.address().parse::<Address>()?];
     let loader = Loader::new(AppsEncoder::new(["idfa", "gaid"]), addresses, Options::default());
     loader.load([input("text", "idfa\tx\t1\t2\t3\n")], ignore)?;
     let checks = loader.check()?;

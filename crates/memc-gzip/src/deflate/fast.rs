@@ -62,9 +62,12 @@ pub(super) fn decode(
             break;
         };
         let end = to + length;
-        if distance < COPY_BYTES {
-            copy_match(output, &mut to, end, distance);
-            continue;
+        // A match that overlaps itself repeats what is before it: each piece doubles what can be copied at once.
+        let mut repeated = distance;
+        while repeated < COPY_BYTES && to < end {
+            output.copy_within(from..from + COPY_BYTES, to);
+            to += repeated;
+            repeated *= 2;
         }
         while to < end {
             output.copy_within(from..from + COPY_BYTES, to);
@@ -82,13 +85,8 @@ pub(super) fn decode(
 
 /// Copies a match byte by byte, since it may overlap itself; `*to` goes to `end`.
 pub(super) fn copy_match(output: &mut [u8], to: &mut usize, end: usize, distance: usize) {
-    if distance == 1 {
-        let byte = output[*to - 1];
-        output[*to..end].fill(byte);
-    } else {
-        for at in *to..end {
-            output[at] = output[at - distance];
-        }
+    for at in *to..end {
+        output[at] = output[at - distance];
     }
     *to = end;
 }

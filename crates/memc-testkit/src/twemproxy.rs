@@ -1,0 +1,101 @@
+//! Real twemproxy processes for tests.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a proxy may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Debian's program is where only root looks for programs.
+const DEBIANS: &str = "/usr/sbin/nutcracker";
+
+/// A twemproxy process on a free port of 127.0.0.1. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Twemproxy {
+    process: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Twemproxy {
+    /// Starts a proxy in front of `servers`, each as its configuration has them: `host:port:weight` or
+    /// `/path:weight`, and a name behind a space. `distribution` and `hash` are words of the configuration, too.
+    ///
+    /// # Errors
+    ///
+    /// If `nutcracker` (twemproxy's program) is not installed or does not come up.
+    pub fn start(distribution: &str, hash: &str, servers: &[String]) -> io::Result<Self> {
+        // Another process may take a port between the look and the start, so look again then.
+        for _ in 0..20 {
+            let [port, stats_port] = free_ports()?;
+            let address = format!("127.0.0.1:{port}");
+            let folder = tempfile::tempdir()?;
+            let file = folder.path().join("nutcracker.yml");
+            let servers: String = servers.iter().map(|server| format!("   - {server}\n")).collect();
+            std::fs::write(
+                &file,
+                format!(
+                    "fleet:\n  listen: {address}\n  distribution: {distribution}\n  hash: {hash}\n  \
+                     auto_eject_hosts: false\n  servers:\n{servers}"
+                ),
+            )?;
+            let process = Command::new(if Path::new(DEBIANS).exists() { DEBIANS } else { "nutcracker" })
+                .arg("-c")
+                .arg(&file)
+                .args(["-a", "127.0.0.1", "-s", &stats_port.to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .map_err(|error| io::Error::new(error.kind(), format!("cannot run nutcracker: {error}")))?;
+            let mut proxy = Self { process, address, _folder: folder };
+            if proxy.wait_until_up()? {
+                return Ok(proxy);
+            }
+        }
+        Err(io::Error::other("nutcracker does not start"))
+    }
+
+    /// Its `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// False if the process ended at once, as it does when a port is taken.
+    fn wait_until_up(&mut self) -> io::Result<bool> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if self.process.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if let Ok(mut socket) = TcpStream::connect(&self.address) {
+                socket.set_read_timeout(Some(PATIENCE))?;
+                let mut answer = [0; 7];
+                if socket.write_all(b"version\r\n").is_ok() && socket.read_exact(&mut answer).is_ok() {
+                    return Ok(&answer == b"VERSION");
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Twemproxy {
+    fn drop(&mut self) {
+        // It may be dead already, which is as well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_ports() -> io::Result<[u16; 2]> {
+    let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok([one.local_addr()?.port(), two.local_addr()?.port()])
+}
