@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 /// The most bytes of the dataflow in one frame.
 pub(crate) const MAX_DATA_BYTES: usize = 256 * 1024;
 
+/// What is said of a process whose connection has come to its end.
+pub(crate) const CLOSED: &str = "has closed its connection: it was killed, or its machine went down";
+
 /// No message is longer: a list of a million files.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 

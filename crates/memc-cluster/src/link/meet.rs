@@ -1,8 +1,8 @@
 //! How the processes meet: each listens on its address of the hosts file, connects to those before it, and is connected
 //! to by those after it.
 
-use std::io::{self, ErrorKind};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,24 @@ use memc_core::StopHandle;
 
 use crate::error::{ClusterError, PeerError};
 use crate::hosts::Hosts;
+use crate::link::frame::{self, CLOSED, Frame, Kind};
 use crate::link::handshake::{Hello, Refused, shake};
+use crate::message::Message;
 
 /// How often it is tried again, or looked whether somebody has come.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// How long somebody who connects and says nothing keeps others waiting.
 const STRANGER: Duration = Duration::from_secs(1);
+
+/// How long a process that leaves waits for each of those that it has met to close the connection too.
+const LEAVE: Duration = Duration::from_millis(200);
+
+/// It reads no more than this of what they have sent.
+const MAX_LEFT_BYTES: u64 = 1024 * 1024;
+
+/// The first bytes of a connection, in which the reason of one that leaves is found.
+const PEEK_BYTES: usize = 8 * 1024;
 
 /// What processes meet with.
 pub(crate) struct Meeting<'a> {
@@ -31,12 +42,22 @@ pub(crate) struct Meeting<'a> {
 impl Meeting<'_> {
     /// Meets all others: for each process its connection, but none for this one.
     pub(crate) fn meet(&self) -> Result<Vec<Option<TcpStream>>, ClusterError> {
+        let mut met: Vec<Option<TcpStream>> = (0..self.hosts.len()).map(|_| None).collect();
+        match self.meet_all(&mut met) {
+            Ok(()) => Ok(met),
+            Err(error) => {
+                self.leave(&met, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn meet_all(&self, sockets: &mut [Option<TcpStream>]) -> Result<(), ClusterError> {
         let until = Instant::now() + self.timeout;
         let process = self.own.process;
         let listener = self.listen(until)?;
-        let mut sockets: Vec<Option<TcpStream>> = (0..self.hosts.len()).map(|_| None).collect();
-        for (other, socket) in sockets.iter_mut().enumerate().take(process) {
-            *socket = Some(self.connect(other, until)?);
+        for other in 0..process {
+            sockets[other] = Some(self.connect(other, until, sockets)?);
         }
         while let Some(missing) = (process + 1..sockets.len()).find(|&other| sockets[other].is_none()) {
             match listener.accept() {
@@ -46,7 +67,7 @@ impl Meeting<'_> {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.go_on()?;
+                    self.go_on(sockets)?;
                     if Instant::now() > until {
                         let problem = format!("has not connected within {:.1} s", self.timeout.as_secs_f64());
                         return Err(self.peer(missing, problem));
@@ -56,7 +77,31 @@ impl Meeting<'_> {
                 Err(source) => return Err(ClusterError::System { source }),
             }
         }
-        Ok(sockets)
+        Ok(())
+    }
+
+    /// Tells those that it has met why it leaves: they would blame it.
+    fn leave(&self, met: &[Option<TcpStream>], error: &ClusterError) {
+        let error = match error {
+            ClusterError::Peer(error) => error.clone(),
+            error => {
+                let process = self.own.process;
+                PeerError {
+                    process,
+                    address: self.address(process),
+                    problem: format!("has stopped: {error}"),
+                }
+            }
+        };
+        let message = Message::Failed(error).to_bytes();
+        for mut socket in met.iter().flatten() {
+            // Who cannot be told finds out.
+            let _ = frame::write(&mut socket, Kind::Message, 0, &message);
+            let _ = socket.shutdown(Shutdown::Write);
+            // What is not read here would take the message with it.
+            let _ = socket.set_read_timeout(Some(LEAVE));
+            let _ = io::copy(&mut socket.take(MAX_LEFT_BYTES), &mut io::sink());
+        }
     }
 
     /// Listens on the address of the hosts file and on no other.
@@ -75,7 +120,7 @@ impl Meeting<'_> {
                 error.kind(),
                 ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied
             );
-            self.go_on()?;
+            self.go_on(&[])?;
             if is_final || Instant::now() > until {
                 return Err(ClusterError::Listen { process: self.own.process, address, source: error });
             }
@@ -83,7 +128,12 @@ impl Meeting<'_> {
         }
     }
 
-    fn connect(&self, other: usize, until: Instant) -> Result<TcpStream, ClusterError> {
+    fn connect(
+        &self,
+        other: usize,
+        until: Instant,
+        met: &[Option<TcpStream>],
+    ) -> Result<TcpStream, ClusterError> {
         let address = self.address(other);
         loop {
             let error = match self.try_connect(&address, until) {
@@ -102,7 +152,7 @@ impl Meeting<'_> {
                 },
                 Err(error) => error,
             };
-            self.go_on()?;
+            self.go_on(met)?;
             if Instant::now() + RETRY > until {
                 let timeout = self.timeout.as_secs_f64();
                 return Err(self.peer(other, format!("cannot be reached within {timeout:.1} s: {error}")));
@@ -144,8 +194,22 @@ impl Meeting<'_> {
         }
     }
 
-    fn go_on(&self) -> Result<(), ClusterError> {
-        if self.stop.is_requested() { Err(ClusterError::Cancelled) } else { Ok(()) }
+    /// Whether it may wait on: no stop is asked for, and those that it has met are still there.
+    fn go_on(&self, met: &[Option<TcpStream>]) -> Result<(), ClusterError> {
+        if self.stop.is_requested() {
+            return Err(ClusterError::Cancelled);
+        }
+        for (process, socket) in met.iter().enumerate() {
+            match socket.as_ref().map(left).transpose() {
+                Ok(None | Some(Left::No)) => {}
+                Ok(Some(Left::Because(error))) if error.process == self.own.process => {
+                    return Err(self.peer(process, format!("has given this process up: {}", error.problem)));
+                }
+                Ok(Some(Left::Because(error))) => return Err(error.into()),
+                Err(_) => return Err(self.peer(process, CLOSED.to_owned())),
+            }
+        }
+        Ok(())
     }
 
     fn address(&self, process: usize) -> String {
@@ -155,4 +219,33 @@ impl Meeting<'_> {
     fn peer(&self, process: usize, problem: String) -> ClusterError {
         PeerError { process, address: self.address(process), problem }.into()
     }
+}
+
+/// Whether another process has left.
+enum Left {
+    No,
+    Because(PeerError),
+}
+
+/// Looks at what has come from another process without reading it; an error if it has closed the connection.
+fn left(socket: &TcpStream) -> io::Result<Left> {
+    let mut bytes = vec![0; PEEK_BYTES];
+    socket.set_nonblocking(true)?;
+    let peeked = socket.peek(&mut bytes);
+    socket.set_nonblocking(false)?;
+    let length = match peeked {
+        Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+        Ok(length) => length,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Left::No),
+        Err(error) => return Err(error),
+    };
+    let mut rest = &bytes[..length];
+    // It may be at work already, and what it sends is not whole yet.
+    while let Ok(Frame { kind, payload, .. }) = frame::read(&mut rest) {
+        if let Some(Message::Failed(error)) = Message::from_bytes(&payload).filter(|_| kind == Kind::Message)
+        {
+            return Ok(Left::Because(error));
+        }
+    }
+    Ok(Left::No)
 }

@@ -156,9 +156,7 @@ impl Link {
 /// What a failed read says of the other process.
 fn describe(error: &io::Error, patience: Duration) -> String {
     match error.kind() {
-        ErrorKind::UnexpectedEof => {
-            "has closed its connection: it was killed, or its machine went down".to_owned()
-        }
+        ErrorKind::UnexpectedEof => frame::CLOSED.to_owned(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
             "no sign of life for {:.1} s: it hangs, or the network is broken; end it before the next run",
             patience.as_secs_f64()
