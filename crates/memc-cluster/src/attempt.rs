@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use memc_core::stages::{Books, End, Ended, LocalLane, Stages, Turns};
+use memc_core::stages::{Books, End, Ended, LocalLane, Stages};
 use memc_core::{DryRecord, Encode, Error};
 use timely::WorkerConfig;
 use timely::communication::AllocatorBuilder;
@@ -70,7 +70,7 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
     ) -> Ended {
         let Self { part, ahead, stages, state, work: Work { paths, first_file, files, books } } = self;
         let owners = part.owners(stages);
-        let lanes: Vec<_> = owners.iter().map(|_| (Turns::default(), Desk::new(&state))).collect();
+        let lanes: Vec<_> = owners.iter().map(|_| (stages.turns(), Desk::new(&state))).collect();
         let flow = Arc::new(Flow {
             stages: stages.clone(),
             state: Arc::clone(&state),

@@ -10,6 +10,7 @@
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
 //! - [`Twemproxy`]: a real twemproxy in front of servers.
 
+mod acceptor;
 mod browser;
 mod floor;
 mod memcached;

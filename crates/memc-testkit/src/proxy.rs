@@ -4,8 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::acceptor::{Acceptor, Signs};
 
 /// How often a thread that waits looks whether it must end.
 const TICK: Duration = Duration::from_millis(2);
@@ -47,16 +49,14 @@ pub enum Fault {
 /// A proxy on a free port of 127.0.0.1. Its threads end and its connections close when this is dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    address: SocketAddr,
+    acceptor: Acceptor,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     target: String,
-    stop: AtomicBool,
-    connections: AtomicUsize,
+    signs: Arc<Signs>,
     sent: AtomicUsize,
     answered: AtomicUsize,
     /// Both ends of each connection, to be closed at the end.
@@ -81,20 +81,20 @@ impl Proxy {
         // A refusal at the start begins before anyone can connect.
         let listener = if matches!(plan.peek(), Some(Fault::Refuse(_))) { None } else { Some(listener) };
         let of_thread = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || of_thread.accept(address, listener, plan));
-        Ok(Self { address, shared, acceptor: Some(acceptor) })
+        let accept = move || of_thread.accept(address, listener, plan);
+        Ok(Self { acceptor: Acceptor::start(address, &shared.signs, accept), shared })
     }
 
     /// Its `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.acceptor.address()
     }
 
     /// How many connections it has accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
+        self.acceptor.connections()
     }
 
     /// How many bytes of the clients it has passed on.
@@ -107,16 +107,6 @@ impl Proxy {
     #[must_use]
     pub fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        // Wakes the acceptor; when it does not listen, it wakes by itself.
-        let _ = TcpStream::connect(self.address);
-        // A panic of it has been printed; the test that it disturbs fails by itself.
-        let _ = self.acceptor.take().map(JoinHandle::join);
     }
 }
 
@@ -135,15 +125,15 @@ impl Shared {
                     self.sleep(time);
                     continue;
                 }
-                while listener.is_none() && !self.is_stopped() {
+                while listener.is_none() && !self.signs.is_stopped() {
                     listener = TcpListener::bind(address).ok();
                     thread::sleep(TICK);
                 }
                 let client = listener.as_ref().and_then(|listener| listener.accept().ok());
-                if self.is_stopped() {
+                if self.signs.is_stopped() {
                     break;
                 }
-                self.connections.fetch_add(1, Ordering::SeqCst);
+                self.signs.count();
                 // An error is a connection that ends, and that is what it does.
                 scope.spawn(move || client.map(|(client, _)| self.serve(&client, fault)));
             }
@@ -156,7 +146,7 @@ impl Shared {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         self.open().extend([client.try_clone()?, server.try_clone()?]);
-        if self.is_stopped() {
+        if self.signs.is_stopped() {
             return Ok(());
         }
         let mute = &AtomicBool::new(false);
@@ -187,13 +177,9 @@ impl Shared {
         Ok(())
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
     fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
-        while !self.is_stopped() && Instant::now() < until {
+        while !self.signs.is_stopped() && Instant::now() < until {
             thread::sleep(TICK);
         }
     }
@@ -312,9 +298,13 @@ impl Flow<'_> {
             // Not before the server would have said something.
             End::Say(_) | End::Flood(_) if (&mut &*self.from).read(&mut buffer)? == 0 => return Ok(()),
             End::Say(words) => self.write(words)?,
-            End::Flood(words) => loop {
-                self.write(words)?;
-            },
+            // Many at a time, or the writing alone takes seconds until the other side has had enough.
+            End::Flood(words) => {
+                let many = words.repeat(buffer.len().div_ceil(words.len().max(1)));
+                loop {
+                    self.write(&many)?;
+                }
+            }
         }
         io::copy(&mut &*self.from, &mut io::sink()).map(drop)
     }

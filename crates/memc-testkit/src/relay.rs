@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
+
+use crate::acceptor::{Acceptor, Signs};
 
 /// How often a thread that waits looks whether it must end.
 const TICK: Duration = Duration::from_millis(5);
@@ -42,16 +44,14 @@ pub struct Holding {
 /// A proxy on a free port of 127.0.0.1. Its threads end and its connections close when this is dropped.
 #[derive(Debug)]
 pub struct Relay {
-    address: SocketAddr,
+    acceptor: Acceptor,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     target: String,
-    stop: AtomicBool,
-    connections: AtomicUsize,
+    signs: Arc<Signs>,
     /// Connections on which something may still be delivered.
     delivering: AtomicUsize,
 }
@@ -84,25 +84,24 @@ impl Relay {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             target: target.to_owned(),
-            stop: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
+            signs: Arc::default(),
             delivering: AtomicUsize::new(0),
         });
         let of_thread = Arc::clone(&shared);
-        let acceptor = thread::spawn(move || of_thread.accept(&listener, plan));
-        Ok(Self { address, shared, acceptor: Some(acceptor) })
+        let accept = move || of_thread.accept(&listener, plan);
+        Ok(Self { acceptor: Acceptor::start(address, &shared.signs, accept), shared })
     }
 
     /// Its `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.to_string()
+        self.acceptor.address()
     }
 
     /// How many connections it has accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
+        self.acceptor.connections()
     }
 
     /// Waits until nothing is held any more of clients that are gone; whether that was before `timeout`.
@@ -119,23 +118,14 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        // Wakes the acceptor.
-        let _ = TcpStream::connect(self.address);
-        let _ = self.acceptor.take().map(JoinHandle::join);
-    }
-}
-
 impl Shared {
     fn accept(&self, listener: &TcpListener, plan: impl Fn(usize) -> Holding) {
         thread::scope(|scope| {
             for client in listener.incoming() {
-                if self.is_stopped() {
+                if self.signs.is_stopped() {
                     break;
                 }
-                let holding = plan(self.connections.fetch_add(1, Ordering::SeqCst));
+                let holding = plan(self.signs.count());
                 self.delivering.fetch_add(1, Ordering::SeqCst);
                 scope.spawn(move || {
                     // An error is a connection that ends, and that is what it does.
@@ -177,7 +167,7 @@ impl Shared {
     fn take(&self, client: &TcpStream, holding: Holding, buffer: &Buffer) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
         let mut taken = 0;
-        while !self.is_stopped() && !buffer.left.load(Ordering::SeqCst) {
+        while !self.signs.is_stopped() && !buffer.left.load(Ordering::SeqCst) {
             let limit = holding.leaves_client.map_or(usize::MAX, |(limit, _)| limit);
             let length = match (&mut &*client)
                 .read(&mut bytes[..holding.buffer_bytes.min(16 * 1024).min(limit - taken)])
@@ -193,7 +183,7 @@ impl Shared {
             }
             taken += length;
             let mut held = buffer.lock();
-            while held.bytes.len() + length > holding.buffer_bytes && !self.is_stopped() {
+            while held.bytes.len() + length > holding.buffer_bytes && !self.signs.is_stopped() {
                 held = buffer.changed.wait_timeout(held, TICK).unwrap_or_else(PoisonError::into_inner).0;
             }
             held.bytes.extend(&bytes[..length]);
@@ -217,7 +207,7 @@ impl Shared {
     /// Passes the server's answers on while the client is there; after that they are dropped.
     fn answer(&self, mut server: &TcpStream, client: &Arc<TcpStream>, buffer: &Buffer) -> io::Result<()> {
         let mut bytes = [0; 16 * 1024];
-        while !self.is_stopped() && !buffer.left.load(Ordering::SeqCst) {
+        while !self.signs.is_stopped() && !buffer.left.load(Ordering::SeqCst) {
             let length = match server.read(&mut bytes) {
                 Err(error) if is_timeout(&error) => continue,
                 read => read?,
@@ -235,11 +225,11 @@ impl Shared {
         let mut due = Instant::now();
         loop {
             let mut held = buffer.lock();
-            while held.bytes.is_empty() && !held.is_complete && !self.is_stopped() {
+            while held.bytes.is_empty() && !held.is_complete && !self.signs.is_stopped() {
                 held = buffer.changed.wait_timeout(held, TICK).unwrap_or_else(PoisonError::into_inner).0;
                 due = due.max(Instant::now());
             }
-            if held.bytes.is_empty() || self.is_stopped() {
+            if held.bytes.is_empty() || self.signs.is_stopped() {
                 break;
             }
             let length = holding.piece_bytes.min(held.bytes.len());
@@ -259,7 +249,7 @@ impl Shared {
         server.shutdown(Shutdown::Write)?;
         // What the server answers goes to the client, or nowhere.
         let mut bytes = [0; 4096];
-        while !self.is_stopped() && buffer.left.load(Ordering::SeqCst) {
+        while !self.signs.is_stopped() && buffer.left.load(Ordering::SeqCst) {
             match server.read(&mut bytes) {
                 Err(error) if is_timeout(&error) => {}
                 Ok(0) | Err(_) => break,
@@ -267,10 +257,6 @@ impl Shared {
             }
         }
         Ok(())
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
     }
 }
 

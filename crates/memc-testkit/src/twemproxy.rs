@@ -14,12 +14,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Debian's program is where only root looks for programs.
 const DEBIANS: &str = "/usr/sbin/nutcracker";
 
+/// The name of its configuration.
+const CONFIGURATION: &str = "nutcracker.yml";
+
 /// A twemproxy process on a free port of 127.0.0.1. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Twemproxy {
     process: Child,
     address: String,
-    _folder: TempDir,
+    stats_port: u16,
+    /// With its configuration.
+    folder: TempDir,
 }
 
 impl Twemproxy {
@@ -35,25 +40,16 @@ impl Twemproxy {
             let [port, stats_port] = free_ports()?;
             let address = format!("127.0.0.1:{port}");
             let folder = tempfile::tempdir()?;
-            let file = folder.path().join("nutcracker.yml");
             let servers: String = servers.iter().map(|server| format!("   - {server}\n")).collect();
             std::fs::write(
-                &file,
+                folder.path().join(CONFIGURATION),
                 format!(
                     "fleet:\n  listen: {address}\n  distribution: {distribution}\n  hash: {hash}\n  \
                      auto_eject_hosts: false\n  servers:\n{servers}"
                 ),
             )?;
-            let process = Command::new(if Path::new(DEBIANS).exists() { DEBIANS } else { "nutcracker" })
-                .arg("-c")
-                .arg(&file)
-                .args(["-a", "127.0.0.1", "-s", &stats_port.to_string()])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot run nutcracker: {error}")))?;
-            let mut proxy = Self { process, address, _folder: folder };
+            let process = spawn(folder.path(), stats_port)?;
+            let mut proxy = Self { process, address, stats_port, folder };
             if proxy.wait_until_up()? {
                 return Ok(proxy);
             }
@@ -65,6 +61,29 @@ impl Twemproxy {
     #[must_use]
     pub fn address(&self) -> String {
         self.address.clone()
+    }
+
+    /// Kills the process, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Starts the proxy again on its port, after it was killed.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process = spawn(self.folder.path(), self.stats_port)?;
+        match self.wait_until_up()? {
+            true => Ok(()),
+            false => Err(io::Error::other("nutcracker does not start again")),
+        }
     }
 
     /// False if the process ended at once, as it does when a port is taken.
@@ -93,6 +112,19 @@ impl Drop for Twemproxy {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts the proxy of the configuration in this folder.
+fn spawn(folder: &Path, stats_port: u16) -> io::Result<Child> {
+    Command::new(if Path::new(DEBIANS).exists() { DEBIANS } else { "nutcracker" })
+        .arg("-c")
+        .arg(folder.join(CONFIGURATION))
+        .args(["-a", "127.0.0.1", "-s", &stats_port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot run nutcracker: {error}")))
 }
 
 fn free_ports() -> io::Result<[u16; 2]> {

@@ -21,7 +21,7 @@ use log::LevelFilter;
 use memc_core::Distribution;
 
 use crate::args::routes::Route;
-pub(crate) use crate::args::values::{LogFormat, OnBroken, ShowProgress};
+pub(crate) use crate::args::values::{LogFormat, OnBroken, ProtocolChoice, ShowProgress};
 use crate::inputs::name::shown;
 use crate::inputs::source::Source;
 use crate::watch::listener::ListenAddress;
@@ -161,6 +161,21 @@ pub(crate) struct Args {
     /// The device types with their servers: the script's four, then the further ones.
     #[arg(skip)]
     pub(crate) routes: Vec<Route>,
+
+    /// The protocol to speak: meta, classic, or auto, what each server turns out to speak
+    ///
+    /// A memcached of 1.6 or newer speaks meta commands. Proxies such as twemproxy and mcrouter, and what is older, speak
+    /// the classic protocol. What a server speaks is found out when it is first connected to. Most proxies give no
+    /// statistics: a restart of a server behind one is not noticed, which a W line says.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROTOCOL",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Servers"
+    )]
+    pub(crate) protocol: ProtocolChoice,
 
     /// How long to wait for a connection, and then for a server to take or send a byte
     #[arg(
@@ -477,6 +492,9 @@ impl fmt::Display for Args {
             if let Some(path) = path {
                 write!(out, " {name}={}", shown(path))?;
             }
+        }
+        if self.protocol != ProtocolChoice::Auto {
+            write!(out, " protocol={}", self.protocol)?;
         }
         if let Some(ttl) = self.ttl {
             write!(out, " ttl={}", humantime::format_duration(ttl))?;

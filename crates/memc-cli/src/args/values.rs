@@ -1,11 +1,13 @@
 //! The values that options take, and what is wrong with those that they do not.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use memc_core::Protocol;
 
 use crate::inputs::find;
 use crate::inputs::walk;
@@ -17,6 +19,33 @@ pub(crate) enum ShowProgress {
     Auto,
     /// Not at all.
     Never,
+}
+
+/// The protocol to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolChoice {
+    /// What each server turns out to speak.
+    Auto,
+    Meta,
+    Classic,
+}
+
+impl ProtocolChoice {
+    /// The one to speak, unless it is to be found out.
+    pub(crate) fn fixed(self) -> Option<Protocol> {
+        match self {
+            Self::Auto => None,
+            Self::Meta => Some(Protocol::Meta),
+            Self::Classic => Some(Protocol::Classic),
+        }
+    }
+}
+
+/// As it is written on the command line.
+impl fmt::Display for ProtocolChoice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| out.write_str(value.get_name()))
+    }
 }
 
 /// How a log line is written.

@@ -9,7 +9,7 @@ use std::thread::{self, Builder, ScopedJoinHandle};
 use anyhow::{Context, Result};
 use glob::Pattern;
 use indicatif::BinaryBytes;
-use memc_core::{Address, ServerStatus};
+use memc_core::{Address, Protocol, ServerStatus};
 
 use crate::args::Args;
 use crate::args::routes::Route;
@@ -116,18 +116,29 @@ fn part(route: &Route, address: &Address) -> Option<String> {
 
 /// How the server is, both for a load and for readers.
 fn status(address: &Address, args: &Args) -> Result<ServerStatus> {
-    let status = address.status(None, args.timeout).context("a load cannot use it")?;
+    let status = address.status(args.protocol.fixed(), args.timeout).context("a load cannot use it")?;
     Reader::connect(address, args.timeout)?.version().context("readers cannot use it")?;
     Ok(status)
 }
 
 fn line(status: &ServerStatus) -> String {
+    let protocol = match status.protocol {
+        Protocol::Classic => ", classic protocol",
+        Protocol::Meta => "",
+    };
+    if status.no_statistics {
+        let version = if status.version.is_empty() { "unknown" } else { &status.version };
+        return format!(
+            "version {version}{protocol}, no statistics: restarts and evictions of it, or of servers behind it, cannot be \
+             noticed"
+        );
+    }
     let used = match status.memory_limit_bytes {
         Some(limit) => format!("{} of {} used", BinaryBytes(status.bytes_used), BinaryBytes(limit)),
         None => format!("{} used", BinaryBytes(status.bytes_used)),
     };
     let uptime = humantime::format_duration(status.uptime);
-    format!("memcached {}, up {uptime}, {used}, {} evictions", status.version, status.evictions)
+    format!("memcached {}{protocol}, up {uptime}, {used}, {} evictions", status.version, status.evictions)
 }
 
 /// Whether the server would be full with what the file brings, if its limit is known.

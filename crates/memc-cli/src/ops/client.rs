@@ -103,7 +103,7 @@ impl Reader {
                 place.filter(|_| !self.address.is_tls() && self.address.user_and_password().is_none());
             let place = place.with_context(|| {
                 format!(
-                    "{}: keys that are not UTF-8 can be read over TCP without TLS and password only",
+                    "{}: keys that are not UTF-8 can be read over TCP without TLS and password only, and not through a proxy",
                     self.address
                 )
             })?;

@@ -160,6 +160,16 @@ pub(crate) fn still_away(routes: &[Route], address: &str, away_for: Duration, re
     log::warn!(server = address; "{server}: still away after {away_for}; retrying for another {left}");
 }
 
+/// Logs what cannot be known of a server.
+pub(crate) fn no_statistics(routes: &[Route], address: &str) {
+    let server = servers::named(routes, address);
+    log::warn!(
+        server = address;
+        "{server}: gives no statistics, as a proxy does: restarts and evictions of it, or of servers behind it, cannot be \
+         noticed"
+    );
+}
+
 /// Logs that a server is back.
 pub(crate) fn back(routes: &[Route], address: &str, away_for: Duration) {
     let server = servers::named(routes, address);

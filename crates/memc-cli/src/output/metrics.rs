@@ -168,10 +168,15 @@ struct OneServer {
 /// Metrics of each server: the name, the help text, the value if it is known.
 type OfServers<T> = (&'static str, &'static str, fn(&OneServer) -> T);
 
-const GAUGES_OF_SERVERS: [OfServers<Option<u64>>; 4] = [
+const GAUGES_OF_SERVERS: [OfServers<Option<u64>>; 5] = [
     ("server_up", "0 while the server is away, else 1.", |it| {
         Some((it.totals.away.is_none() && it.seen.unreachable.is_none()).into())
     }),
+    (
+        "server_no_statistics",
+        "1 if the server gives no statistics, so that restarts and evictions cannot be noticed, else 0.",
+        |it| Some(it.totals.has_no_statistics.into()),
+    ),
     ("server_bytes_in_flight", "Bytes of commands that were sent and are not acknowledged.", |it| {
         Some(it.progress.bytes_in_flight)
     }),

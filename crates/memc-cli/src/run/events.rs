@@ -71,6 +71,7 @@ impl Events<'_> {
                 messages::back(&self.args.routes, &address, away_for);
                 self.server_is_away(&address, None);
             }
+            Event::NoStatistics { address } => messages::no_statistics(&self.args.routes, &address),
             Event::RecordsReadBack { address, in_flight, read_back, set_again, untracked } => {
                 messages::read_back(&self.args.routes, &address, in_flight, read_back, set_again, untracked);
             }

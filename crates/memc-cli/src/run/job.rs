@@ -68,6 +68,7 @@ impl<'a> Job<'a> {
         options.connections = args.connections;
         options.io_timeout = args.timeout;
         options.retry_timeout = args.retry_for;
+        options.protocol = args.protocol.fixed();
         options.ttl = args.ttl;
         options.report_rejected = args.rejects.is_some();
         options.threads = args.threads();

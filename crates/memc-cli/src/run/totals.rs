@@ -59,6 +59,8 @@ pub(crate) struct ServerTotals {
     pub(crate) memory_limit_bytes: Option<u64>,
     /// Since when, and why, the load waits for it, or has stopped because of it.
     pub(crate) away: Option<(Instant, String)>,
+    /// Whether its restarts and evictions cannot be noticed, as the last load found.
+    pub(crate) has_no_statistics: bool,
 }
 
 /// A round that has ended: a plain run, or the files that a follower loaded together.
@@ -140,6 +142,7 @@ impl Totals {
             let reason = || (Instant::now(), "it cannot be asked any more".to_owned());
             server.away.get_or_insert_with(reason);
         }
+        server.has_no_statistics = report.no_statistics;
     }
 
     /// A server has lost its records of the first `files` files that were done, if there are any.

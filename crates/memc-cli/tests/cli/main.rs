@@ -27,6 +27,7 @@ mod options;
 mod orphans;
 mod outputs;
 mod permissions;
+mod proxies;
 mod quarantine;
 mod rejects;
 mod run;

@@ -49,13 +49,15 @@ pub(crate) struct Attempt<T> {
 }
 
 /// Reads, encodes and accounts. The routes say which lanes there are; each of `serve` takes the batches of some of them,
-/// on a thread of its own.
+/// on a thread of its own. A batch waits for further ones of its lane until they have `gather_bytes` together, a short
+/// time at most.
 pub(crate) fn run<E, I, T, F>(
     settings: &Settings<'_, E>,
     pool: &ThreadPool,
     backlog: &mut Backlog<I>,
     on_event: &mut (impl FnMut(Event) -> EventResult + Send),
     routes: &Routes,
+    gather_bytes: usize,
     serve: impl IntoIterator<Item = F>,
 ) -> Attempt<T>
 where
@@ -66,7 +68,7 @@ where
 {
     let Settings { encoder, options, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
-    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::default()).collect();
+    let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
     let shared = Arc::new(Shared::new(options, routes, expiry));
     let budget = Budget::new(options.max_bytes_in_flight);
     let events = Arc::new(Events::new(&budget));
@@ -77,6 +79,7 @@ where
         ledger: &ledger,
         budget: &budget,
         events: &events,
+        queues: &queues,
         texts: &shared.texts,
         batches: &shared.batches,
         options,

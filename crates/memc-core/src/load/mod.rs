@@ -34,6 +34,21 @@ const RECENT: Duration = Duration::from_millis(250);
 /// They are asked again at most this often.
 const MAX_ROUNDS: usize = 5;
 
+/// With at most as many lanes, a chunk mostly leaves enough for each.
+const FEW_LANES: usize = 16;
+
+/// So many bytes are worth a write of their own.
+const WRITE_BYTES: usize = 128 * 1024;
+
+/// How many bytes of batches one lane of so many waits for.
+fn gather_bytes(lanes: usize, options: &Options) -> usize {
+    if lanes <= FEW_LANES {
+        return 0;
+    }
+    // All lanes gather a quarter of what may be in flight: the other parts are read, encoded and acknowledged.
+    WRITE_BYTES.min(options.max_bytes_in_flight / (4 * lanes))
+}
+
 /// Loads inputs into servers: an [`Encode`] with the groups of servers that its records go to.
 ///
 /// A load has threads of its own: a pool of [`Options::threads`] that encodes, one thread that reads and decompresses,
@@ -149,7 +164,9 @@ impl<E: Encode> Loader<E> {
                     Sender::new(&servers[server], connection, &lanes[lane], &self.options, &self.stop).run()
                 }
             });
-            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &self.routes, serve);
+            let gather_bytes = gather_bytes(self.routes.lanes(), &self.options);
+            let mut attempt =
+                attempt::run(settings, &pool, backlog, on_event, &self.routes, gather_bytes, serve);
             let mut reports = self.empty_report().servers;
             for (lane, report) in attempt.lanes.iter().enumerate() {
                 reports[self.routes.of_lane(lane).0].merge(report);
@@ -280,7 +297,7 @@ impl<E: Encode> Loader<E> {
         self.run(inputs, on_event, |settings, backlog, on_event| {
             let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &self.routes, &mut on_record);
             let routes = self.routes.by_group();
-            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &routes, [show]);
+            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &routes, 0, [show]);
             let records: Vec<u64> = attempt.lanes.iter().flatten().copied().collect();
             attempt.report.servers = self.dry_servers(&records);
             attempt

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::encode::expiry::Expiry;
 use crate::encode::worker::{self, Shared, Worker};
 use crate::load::attempt::{Attempt, OnDrop, deliver, join, start};
-use crate::load::{DryRecord, Loader, dry_run};
+use crate::load::{DryRecord, Loader, dry_run, gather_bytes};
 pub use crate::order::account::Account;
 use crate::order::budget::{Budget, CHUNK_BYTES};
 use crate::order::events::Events;
@@ -141,6 +141,13 @@ impl<E: Encode> Stages<E> {
         self.shared.routes.of_lane(lane)
     }
 
+    /// The turns of a lane. Where there are many lanes, batches wait a short time for others to be sent with.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        let lanes = if self.is_dry { 0 } else { self.lanes() };
+        Turns::gathering(gather_bytes(lanes, &self.loader.options))
+    }
+
     /// An encoder for one thread.
     #[must_use]
     pub fn encoder(&self) -> Encoder<E> {
@@ -166,6 +173,7 @@ impl<E: Encode> Stages<E> {
             ledger: &ledger,
             budget: &budget,
             events: &events,
+            queues: &[],
             texts: &self.shared.texts,
             batches: &self.shared.batches,
             options: &options,

@@ -77,6 +77,12 @@ impl Budget {
         share
     }
 
+    /// Whether `bytes` more may be in flight now.
+    pub(crate) fn has_room(&self, bytes: Bytes) -> bool {
+        let used = self.used();
+        used.total() == 0 || (used + bytes).total() <= self.max_bytes
+    }
+
     /// All bytes in flight.
     pub(crate) fn used(&self) -> Bytes {
         self.lock().used

@@ -1,16 +1,25 @@
 //! Hands the batches of one connection on in the order of their chunks, whichever was finished first.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::wire::batch::Batch;
 
+/// A batch waits for others at most this long, about, and twice that at times.
+const GATHER_TIME: Duration = Duration::from_millis(50);
+
 /// The queue in which a batch waits for its turn. Workers submit and never wait here; the one thread that
 /// serves the connection takes. The ledger bounds how many batches there can be.
+///
+/// Where a chunk leaves little for each connection, several batches are handed on together, since each time costs the
+/// thread a wake-up and a write.
 #[derive(Debug, Default)]
 pub struct ReorderQueue {
     state: Mutex<State>,
     ready: Condvar,
+    /// Batches are handed on when they have this many bytes together.
+    gather_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -18,10 +27,22 @@ struct State {
     /// The chunk whose turn it is: the number of `waiting[0]`.
     next: u64,
     waiting: VecDeque<Option<Batch>>,
+    /// How many of the first ones are there, one after the other.
+    in_turn: usize,
+    /// The bytes of those that are in turn and not released.
+    gathered_bytes: usize,
+    /// How many of them may be taken.
+    released: usize,
+    hurry: bool,
     closed: bool,
 }
 
 impl ReorderQueue {
+    /// One that hands on at once what has this many bytes together, and what is the end of an input.
+    pub(crate) fn gathering(gather_bytes: usize) -> Self {
+        Self { gather_bytes, ..Self::default() }
+    }
+
     /// Leaves the batch of chunk `number`; each chunk leaves one, be it empty.
     pub fn submit(&self, number: u64, batch: Batch) {
         let mut state = self.lock();
@@ -30,12 +51,19 @@ impl ReorderQueue {
             state.waiting.resize_with(at + 1, || None);
         }
         state.waiting[at] = Some(batch);
-        if at == 0 {
-            self.ready.notify_one();
+        let mut ends_input = false;
+        while let Some(Some(batch)) = state.waiting.get(state.in_turn) {
+            ends_input |= batch.ends_input;
+            let bytes = batch.as_bytes().len();
+            state.gathered_bytes += bytes;
+            state.in_turn += 1;
+        }
+        if state.gathered_bytes >= self.gather_bytes || ends_input || state.hurry {
+            self.release(&mut state);
         }
     }
 
-    /// The next batch, if it is there already.
+    /// The next batch, if it is to be taken already.
     pub(crate) fn try_take(&self) -> Option<Batch> {
         self.lock().take()
     }
@@ -48,7 +76,26 @@ impl ReorderQueue {
             if batch.is_some() || state.closed {
                 return batch;
             }
-            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = if self.gather_bytes == 0 {
+                self.ready.wait(state).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let waited = self.ready.wait_timeout(state, GATHER_TIME);
+                let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                if timeout.timed_out() {
+                    self.release(&mut state);
+                }
+                state
+            };
+        }
+    }
+
+    /// Hands on what is there, and from now on what comes at once, since the reader waits for its acknowledgment; or no
+    /// longer.
+    pub(crate) fn hurry(&self, hurry: bool) {
+        let mut state = self.lock();
+        state.hurry = hurry;
+        if hurry {
+            self.release(&mut state);
         }
     }
 
@@ -58,7 +105,16 @@ impl ReorderQueue {
         self.ready.notify_one();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    /// All that is in turn may be taken.
+    fn release(&self, state: &mut State) {
+        if state.released == 0 && state.in_turn > 0 {
+            self.ready.notify_one();
+        }
+        state.released = state.in_turn;
+        state.gathered_bytes = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here can panic half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,9 +122,14 @@ impl ReorderQueue {
 
 impl State {
     fn take(&mut self) -> Option<Batch> {
+        if self.released == 0 && !self.closed {
+            return None;
+        }
         let batch = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
         self.next += 1;
+        self.in_turn -= 1;
+        self.released = self.released.saturating_sub(1);
         Some(batch)
     }
 }
@@ -111,5 +172,42 @@ mod tests {
             turns.submit(0, batch(0));
             assert_eq!(taker.join().ok(), Some((Some(0), Some(1))));
         });
+    }
+
+    /// A queue that gathers two of these batches.
+    fn gathering() -> ReorderQueue {
+        ReorderQueue::gathering(batch(0).as_bytes().len() + 1)
+    }
+
+    #[test]
+    fn batches_are_gathered() {
+        let turns = gathering();
+        turns.submit(0, batch(0));
+        turns.submit(2, batch(2));
+        assert_eq!(line(turns.try_take()), None);
+        turns.submit(1, batch(1));
+        assert_eq!([0, 1, 2].map(|_| line(turns.try_take())), [Some(0), Some(1), Some(2)]);
+        turns.submit(3, batch(3));
+        assert_eq!(line(turns.try_take()), None, "from the start again");
+        let mut end = Batch::default();
+        end.ends_input = true;
+        turns.submit(4, end);
+        assert_eq!(line(turns.try_take()), Some(3));
+        assert!(turns.try_take().is_some_and(|batch| batch.ends_input));
+    }
+
+    #[test]
+    fn what_is_gathered_is_handed_on_when_the_reader_waits_and_after_a_while() {
+        let turns = gathering();
+        turns.submit(0, batch(0));
+        turns.hurry(true);
+        turns.submit(1, batch(1));
+        turns.hurry(false);
+        turns.submit(2, batch(2));
+        assert_eq!([0, 1, 2].map(|_| line(turns.try_take())), [Some(0), Some(1), None]);
+        assert_eq!(line(turns.take()), Some(2), "it has waited");
+        turns.submit(3, batch(3));
+        turns.close();
+        assert_eq!((line(turns.try_take()), line(turns.take())), (Some(3), None));
     }
 }

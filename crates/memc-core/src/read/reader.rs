@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::order::account::Account;
-use crate::order::budget::{Budget, Bytes, CHUNK_BYTES};
+use crate::order::budget::{Budget, Bytes, CHUNK_BYTES, Share};
 use crate::order::events::Events;
 use crate::order::ledger::Ledger;
+use crate::order::reorder::ReorderQueue;
 use crate::read::backlog::Backlog;
 use crate::read::chunk::{Chunk, Piece, Text};
 use crate::read::feed::Feed;
@@ -23,6 +24,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) budget: &'a Arc<Budget>,
     pub(crate) events: &'a Events,
+    pub(crate) queues: &'a [ReorderQueue],
     pub(crate) texts: &'a BufferPool<Text>,
     pub(crate) batches: &'a BufferPool<Batch>,
     pub(crate) options: &'a Options,
@@ -107,6 +109,17 @@ impl Surroundings<'_> {
         Bytes { present: CHUNK_BYTES + text_bytes, expected: text_bytes.saturating_mul(times) }
     }
 
+    /// Takes a share of the budget. If that has to be waited for, no batch may wait for further ones meanwhile.
+    fn reserve(&self, bytes: Bytes) -> Option<Share> {
+        if self.budget.has_room(bytes) {
+            return self.budget.reserve(bytes);
+        }
+        self.queues.iter().for_each(|queue| queue.hurry(true));
+        let share = self.budget.reserve(bytes);
+        self.queues.iter().for_each(|queue| queue.hurry(false));
+        share
+    }
+
     /// Frees spare buffers that would take more than the budget and two chunks, with what is in flight: the next chunks
     /// are mostly read and encoded into spare buffers.
     fn free_spares(&self) {
@@ -127,13 +140,13 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
         if self.is_stopped() {
             return self.give_up(Error::Cancelled);
         }
-        let Surroundings { ledger, budget, texts, options, stop, .. } = self.with;
+        let Surroundings { ledger, texts, options, stop, .. } = self.with;
         let mut current = match self.current.take() {
             Some(current) => current,
             None => self.open_next()?,
         };
         let with = self.with;
-        let mut share = budget.reserve(Surroundings::bytes(options.chunk_bytes))?;
+        let mut share = with.reserve(Surroundings::bytes(options.chunk_bytes))?;
         with.free_spares();
         let mut text = texts.take();
         let piece = loop {

@@ -13,7 +13,12 @@ const PLAIN_POINTS: u32 = 100;
 pub(crate) struct Ring {
     /// Point and server. Of servers with one and the same point the first has it, as in libmemcached.
     points: Vec<(u32, u32)>,
+    /// For the first bits of a hash, the first point that it may have: from there it is a step or two.
+    starts: Vec<u32>,
 }
+
+/// How many bits of a hash those are: some more than there are points on most rings.
+const START_BITS: u32 = 12;
 
 impl Ring {
     /// libmemcached's ring by weights, of each server's name and weight.
@@ -36,14 +41,19 @@ impl Ring {
     fn of(points: impl Iterator<Item = (u32, u32)>) -> Self {
         let mut points: Vec<_> = points.collect();
         points.sort_unstable();
-        Self { points }
+        let first =
+            |start: u32| points.partition_point(|&(point, _)| point < start << (u32::BITS - START_BITS));
+        let starts =
+            (0..1 << START_BITS).map(|start| u32::try_from(first(start)).unwrap_or(u32::MAX)).collect();
+        Self { points, starts }
     }
 
     /// The point of a hash, and its server.
     pub(crate) fn point(&self, hash: u32) -> (u32, usize) {
-        let at = self.points.partition_point(|&(point, _)| point < hash);
+        let start = self.starts[(hash >> (u32::BITS - START_BITS)) as usize] as usize;
+        let found = self.points[start..].iter().find(|&&(point, _)| point >= hash);
         // The first point is also behind the last one.
-        let (point, server) = self.points[if at == self.points.len() { 0 } else { at }];
+        let (point, server) = *found.unwrap_or(&self.points[0]);
         (point, server as usize)
     }
 
@@ -84,6 +94,21 @@ mod tests {
         // Exact arithmetic would say 58 and 40.
         assert_eq!(hashes(29, 60, 3), 57);
         assert_eq!(hashes(1, 25, 25), 39);
+    }
+
+    #[test]
+    fn points_are_found_from_the_first_bits_of_a_hash() {
+        let names: Vec<_> = (0..50).map(|at| format!("cache{at}:33013")).collect();
+        let servers: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let ring = Ring::weighted(&servers);
+        for at in 0..100_000_u32 {
+            let hash = at.wrapping_mul(0x9e37_79b9);
+            let found = ring.points.iter().find(|&&(point, _)| point >= hash).unwrap_or(&ring.points[0]);
+            assert_eq!(ring.point(hash), (found.0, found.1 as usize));
+        }
+        for &(point, _) in &ring.points {
+            assert_eq!(ring.point(point).0, point);
+        }
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Server {
         while !self.is_clear.load(Ordering::Relaxed) {
             let peers = connection.peers()?;
             // Looked at after the server was asked, so that a new connection is not taken for an old one.
-            let orphans = Sockets::now().map_or(0, |sockets| ends.count_orphans(&peers, &sockets));
+            let orphans = ends.count_orphans(&peers, Sockets::now);
             if orphans == 0 {
                 self.is_clear.store(true, Ordering::Relaxed);
             } else if started.elapsed() > ORPHAN_GRACE {

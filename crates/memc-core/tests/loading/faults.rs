@@ -24,7 +24,7 @@ pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// How many loads of such a test run at the same time.
-const SETUPS: usize = 5;
+const SETUPS: usize = 8;
 
 /// Servers of which one is behind a proxy, for one load after the other.
 pub(crate) struct Setup {
@@ -256,21 +256,26 @@ fn spread(end: usize, places: usize) -> impl Iterator<Item = usize> {
     (1..=places).map(move |place| end * place / (places + 1))
 }
 
-/// Has each place tried, some at the same time on servers of their own: the end of each first input is waited for.
+/// Has each fault tried, some at the same time on servers of their own: the end of each first input is waited for.
 fn at_the_same_time(
     protocol: Protocol,
-    places: &[usize],
-    attempt: impl Fn(&mut Setup, usize) -> Result + Sync,
+    timeout: Duration,
+    faults: &[Fault],
+    attempt: impl Fn(&mut Setup, &[Fault]) -> Result + Sync,
 ) -> Result {
     std::thread::scope(|scope| {
-        let attempts: Vec<_> = places
-            .chunks(places.len().div_ceil(SETUPS))
-            .map(|places| {
-                scope.spawn(|| {
+        let attempt = &attempt;
+        let attempts: Vec<_> = (0..SETUPS.min(faults.len()))
+            .map(|share| {
+                scope.spawn(move || {
                     let mut setup = Setup::of(protocol)?;
                     setup.load_undisturbed()?;
-                    setup.timeout = BRIEF_TIMEOUT;
-                    places.iter().try_for_each(|&place| attempt(&mut setup, place))?;
+                    setup.timeout = timeout;
+                    faults
+                        .chunks(1)
+                        .skip(share)
+                        .step_by(SETUPS)
+                        .try_for_each(|it| attempt(&mut setup, it))?;
                     setup.finish()
                 })
             })
@@ -279,30 +284,31 @@ fn at_the_same_time(
     })
 }
 
+fn assert_each_survived(protocol: Protocol, timeout: Duration, faults: &[Fault]) -> Result {
+    at_the_same_time(protocol, timeout, faults, Setup::assert_survives)
+}
+
+/// As [`assert_each_survived`], where a fault may come too late to cost a retry.
+fn load_with_each(protocol: Protocol, faults: &[Fault]) -> Result {
+    at_the_same_time(protocol, BRIEF_TIMEOUT, faults, |setup, fault| setup.load(fault).map(drop))
+}
+
 #[test]
 fn a_connection_may_be_cut_after_any_byte_that_is_sent() -> Result {
     let Bytes { sent, .. } = Setup::start()?.load_undisturbed()?;
     // What is asked first, the first header, a little of everything.
-    let places: Vec<_> = (0..=16).chain(spread(sent, 20)).collect();
-    at_the_same_time(Protocol::Meta, &places, |setup, place| {
-        setup.assert_survives(&[Fault::CutSent(place)])
-    })?;
+    let faults: Vec<_> = (0..=16).chain(spread(sent, 20)).map(Fault::CutSent).collect();
+    assert_each_survived(Protocol::Meta, BRIEF_TIMEOUT, &faults)?;
     // The last `mn`, and what may be asked after it and may fail without harm.
-    let places: Vec<_> = (sent - 12..=sent).collect();
-    at_the_same_time(Protocol::Meta, &places, |setup, place| setup.load(&[Fault::CutSent(place)]).map(drop))
+    load_with_each(Protocol::Meta, &(sent - 12..=sent).map(Fault::CutSent).collect::<Vec<_>>())
 }
 
 #[test]
 fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
     let Bytes { answered, middle, .. } = Setup::start()?.load_undisturbed()?;
-    let places: Vec<_> = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]).collect();
-    at_the_same_time(Protocol::Meta, &places, |setup, place| {
-        setup.assert_survives(&[Fault::CutAnswered(place)])
-    })?;
-    let places: Vec<_> = (answered - 4..=answered).collect();
-    at_the_same_time(Protocol::Meta, &places, |setup, place| {
-        setup.load(&[Fault::CutAnswered(place)]).map(drop)
-    })
+    let places = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]);
+    assert_each_survived(Protocol::Meta, BRIEF_TIMEOUT, &places.map(Fault::CutAnswered).collect::<Vec<_>>())?;
+    load_with_each(Protocol::Meta, &(answered - 4..=answered).map(Fault::CutAnswered).collect::<Vec<_>>())
 }
 
 /// The same for the classic protocol, at fewer places: how a connection is given up, and what is sent again, is code that
@@ -310,35 +316,23 @@ fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
 #[test]
 fn a_classic_connection_may_be_cut_after_any_byte() -> Result {
     let Bytes { sent, answered, middle } = Setup::of(Protocol::Classic)?.load_undisturbed()?;
-    let places: Vec<_> = (17..19).chain(spread(sent, 6)).collect();
-    at_the_same_time(Protocol::Classic, &places, |setup, place| {
-        setup.assert_survives(&[Fault::CutSent(place)])
-    })?;
-    let places: Vec<_> = (middle - 8..=middle).collect();
-    at_the_same_time(Protocol::Classic, &places, |setup, place| {
-        setup.assert_survives(&[Fault::CutAnswered(place)])
-    })?;
+    let sets = (17..19).chain(spread(sent, 6)).map(Fault::CutSent);
+    let faults: Vec<_> = sets.chain((middle - 8..=middle).map(Fault::CutAnswered)).collect();
+    assert_each_survived(Protocol::Classic, BRIEF_TIMEOUT, &faults)?;
     // What is asked first, where a cut makes it ask again, and last.
     let first = [0, 3, 9, 12].map(Fault::CutSent).into_iter().chain([2, 30].map(Fault::CutAnswered));
     let last = [Fault::CutSent(sent - 3), Fault::CutAnswered(answered - 2)];
-    let faults: Vec<_> = first.chain(last).collect();
-    let places: Vec<_> = (0..faults.len()).collect();
-    at_the_same_time(Protocol::Classic, &places, |setup, place| setup.load(&faults[place..=place]).map(drop))
+    load_with_each(Protocol::Classic, &first.chain(last).collect::<Vec<_>>())
 }
 
 #[test]
 fn a_connection_that_stalls_is_opened_again() -> Result {
     for protocol in [Protocol::Meta, Protocol::Classic] {
-        let mut setup = Setup::of(protocol)?;
-        let Bytes { sent, middle, .. } = setup.load_undisturbed()?;
-        setup.timeout = SHORT_TIMEOUT;
-        for place in [0, 2, sent / 3, sent / 2].into_iter().skip(places_left_out(protocol)) {
-            setup.assert_survives(&[Fault::StallSent(place)])?;
-        }
-        for place in [0, 3, middle - 1, middle].into_iter().skip(places_left_out(protocol)) {
-            setup.assert_survives(&[Fault::StallAnswered(place)])?;
-        }
-        setup.finish()?;
+        let Bytes { sent, middle, .. } = Setup::of(protocol)?.load_undisturbed()?;
+        let out = places_left_out(protocol);
+        let sent = [0, 2, sent / 3, sent / 2].into_iter().skip(out).map(Fault::StallSent);
+        let answered = [0, 3, middle - 1, middle].into_iter().skip(out).map(Fault::StallAnswered);
+        assert_each_survived(protocol, SHORT_TIMEOUT, &sent.chain(answered).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -382,23 +376,20 @@ fn a_blip_at_the_very_end_is_not_told_as_loss() -> Result {
 
 #[test]
 fn garbage_for_an_answer_costs_a_connection() -> Result {
-    for protocol in [Protocol::Meta, Protocol::Classic] {
-        let mut setup = Setup::of(protocol)?;
-        let Bytes { middle, .. } = setup.load_undisturbed()?;
-        setup.timeout = SHORT_TIMEOUT;
-        let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
-        let (http, error): (&[u8], &[u8]) =
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"CLIENT_ERROR bad data chunk\r\n");
+    let random = [&Sample::new(7).text(1), &b"\xff\x00\x80\n\r\n\r\nMN\r\n"[..]].concat();
+    let (http, error) = (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"CLIENT_ERROR bad data chunk\r\n");
+    for (protocol, stored) in [(Protocol::Meta, &b"HD\r\n"[..]), (Protocol::Classic, b"STORED\r\n")] {
+        let Bytes { middle, .. } = Setup::of(protocol)?.load_undisturbed()?;
+        let mut faults = Vec::new();
         for place in [0, 3, middle - 1, middle].into_iter().skip(places_left_out(protocol)) {
-            for words in [&random, http, error] {
-                setup.assert_survives(&[Fault::Say(place, words.to_vec())])?;
+            for words in [&random[..], http, error] {
+                faults.push(Fault::Say(place, words.to_vec()));
             }
-            let stored: &[u8] = if protocol == Protocol::Meta { b"HD\r\n" } else { b"STORED\r\n" };
-            for words in [&random, stored, b"an endless line ", b"\n", b"NF "] {
-                setup.assert_survives(&[Fault::Flood(place, words.to_vec())])?;
+            for words in [&random[..], stored, b"an endless line ", b"\n", b"NF "] {
+                faults.push(Fault::Flood(place, words.to_vec()));
             }
         }
-        setup.finish()?;
+        assert_each_survived(protocol, SHORT_TIMEOUT, &faults)?;
     }
     Ok(())
 }
@@ -438,7 +429,7 @@ fn garbage_for_ever_is_given_up_and_told() -> Result {
 fn answers_may_come_as_slowly_as_they_like() -> Result {
     let mut setup = Setup::start()?;
     let Bytes { answered, .. } = setup.load_undisturbed()?;
-    setup.timeout = Duration::from_millis(600);
+    setup.timeout = Duration::from_millis(1500);
     let pause = 2 * setup.timeout / u32::try_from(answered)?;
     let outcome = setup.load(&[Fault::Slow(pause)])?;
     assert_eq!(outcome.retries(), 0);

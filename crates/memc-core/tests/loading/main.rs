@@ -9,6 +9,7 @@
 //! - `forgetful`: servers that are restarted, full, or refuse.
 //! - `groups`: several servers for one type of record.
 //! - `kept`: flags, and when records expire.
+//! - `proxies`: what speaks the classic protocol only.
 //! - `slow`: inputs that come slowly, and callers that are slow.
 //! - `stops`: what stops a load, and what is finished by then.
 //! - `threads`: whose threads do the work.
@@ -22,9 +23,11 @@ mod groups;
 mod kept;
 mod late;
 mod outages;
+mod proxies;
 mod rules;
 mod secured;
 mod slow;
+mod standin;
 mod stops;
 mod threads;
 
