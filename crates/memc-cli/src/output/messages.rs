@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memc_core::apps::UserApps;
 use memc_core::apps::prost::Message;
-use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
+use memc_core::{Address, DryRecord, Error, Event, InputReport, ServerReport};
 
 use crate::args::Args;
 use crate::args::routes::Route;
@@ -127,6 +127,25 @@ fn rejects(file: &InputReport) {
     }
 }
 
+/// Logs what has happened to a server, in a process that does nothing else about it.
+pub(crate) fn server_event(routes: &[Route], retry_for: Duration, event: &Event) {
+    match event {
+        Event::ServerAway { address, reason, retry_timeout } => away(routes, address, reason, *retry_timeout),
+        Event::ServerStillAway { address, away_for } => still_away(routes, address, *away_for, retry_for),
+        Event::ServerBack { address, away_for } => back(routes, address, *away_for),
+        Event::RecordsReadBack {
+            address,
+            in_flight: flying,
+            read_back: read,
+            set_again: again,
+            untracked,
+        } => {
+            read_back(routes, address, *flying, *read, *again, *untracked);
+        }
+        _ => {}
+    }
+}
+
 /// Logs that a server is away.
 pub(crate) fn away(routes: &[Route], address: &str, reason: &str, retry_timeout: Duration) {
     let server = servers::named(routes, address);
@@ -182,7 +201,7 @@ pub(crate) fn read_back(
 }
 
 /// A duration as people say it: in milliseconds below a second, else in seconds.
-fn rounded(duration: Duration) -> humantime::FormattedDuration {
+pub(crate) fn rounded(duration: Duration) -> humantime::FormattedDuration {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let unit = if millis < 1000 { 1 } else { 1000 };
     humantime::format_duration(Duration::from_millis(millis / unit * unit))
