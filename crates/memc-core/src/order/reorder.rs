@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn lines(bundle: Option<Bundle>) -> Vec<u32> {
-        bundle.iter().flat_map(Bundle::iter).map(|record| record.line).collect()
+        bundle.map_or_else(Vec::new, |bundle| bundle.iter().map(|record| record.line).collect())
     }
 
     #[test]
