@@ -1,6 +1,7 @@
 //! The memory budget of a load: what is in flight takes shares of it, and the reader waits for room.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a chunk or an event takes beside its buffers, about: its places in queues and accounts.
 pub(crate) const CHUNK_BYTES: usize = 1024;
@@ -77,10 +78,15 @@ impl Budget {
         share
     }
 
-    /// Whether `bytes` more may be in flight now.
-    pub(crate) fn has_room(&self, bytes: Bytes) -> bool {
-        let used = self.used();
-        used.total() == 0 || (used + bytes).total() <= self.max_bytes
+    /// Waits up to `timeout`; whether `bytes` more may be in flight then, or the load stops.
+    pub(crate) fn wait_for_room(&self, bytes: Bytes, timeout: Duration) -> bool {
+        let is_full = |state: &mut State| {
+            let used = state.used;
+            !state.closed && used.total() > 0 && (used + bytes).total() > self.max_bytes
+        };
+        let waited = self.room.wait_timeout_while(self.lock(), timeout, is_full);
+        let (_state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out()
     }
 
     /// All bytes in flight.

@@ -119,6 +119,11 @@ impl Ledger {
         number
     }
 
+    /// The number of the oldest chunk that is not finished.
+    pub(crate) fn oldest_chunk(&self) -> u64 {
+        self.lock().first
+    }
+
     /// Takes the worker's report on chunk `number`, with what the chunk takes of the memory budget until it is
     /// finished.
     pub(crate) fn report_encoded(&self, number: u64, tally: Tally, share: Share) {

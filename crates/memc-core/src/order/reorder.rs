@@ -8,7 +8,7 @@ use crate::wire::batch::Batch;
 use crate::wire::bundle::Bundle;
 
 /// A batch waits for others at most this long, about, and twice that at times.
-const GATHER_TIME: Duration = Duration::from_millis(50);
+const GATHER_TIME: Duration = Duration::from_millis(250);
 
 /// The queue in which a batch waits for its turn. Workers submit and never wait here; the one thread that
 /// serves the connection takes. The ledger bounds how many batches there can be.
@@ -34,7 +34,6 @@ struct State {
     gathered_bytes: usize,
     /// How many of them may be taken.
     released: usize,
-    hurry: bool,
     closed: bool,
 }
 
@@ -59,7 +58,7 @@ impl ReorderQueue {
             state.gathered_bytes += bytes;
             state.in_turn += 1;
         }
-        if state.gathered_bytes >= self.gather_bytes || ends_input || state.hurry {
+        if state.gathered_bytes >= self.gather_bytes || ends_input {
             self.release(&mut state);
         }
     }
@@ -90,12 +89,11 @@ impl ReorderQueue {
         }
     }
 
-    /// Hands on what is there, and from now on what comes at once, since the reader waits for its acknowledgment; or no
-    /// longer.
-    pub(crate) fn hurry(&self, hurry: bool) {
+    /// Hands on what is there if the batch of chunk `number` is among it, since its acknowledgment is waited for.
+    pub(crate) fn release_chunk(&self, number: u64) {
         let mut state = self.lock();
-        state.hurry = hurry;
-        if hurry {
+        let at = number.checked_sub(state.next).and_then(|at| usize::try_from(at).ok());
+        if at.is_some_and(|at| (state.released..state.in_turn).contains(&at)) {
             self.release(&mut state);
         }
     }
@@ -226,14 +224,19 @@ mod tests {
     fn what_is_gathered_is_handed_on_when_the_reader_waits_and_after_a_while() {
         let turns = gathering();
         turns.submit(0, batch(0));
-        turns.hurry(true);
+        turns.release_chunk(1);
+        assert_eq!(line(turns.try_take()), None, "that one is not there");
+        turns.release_chunk(0);
         turns.submit(1, batch(1));
-        turns.hurry(false);
-        turns.submit(2, batch(2));
-        assert_eq!([0, 1].map(|_| lines(turns.try_take())), [vec![0, 1], vec![]]);
-        assert_eq!(line(turns.take()), Some(2), "it has waited");
+        assert_eq!([0, 1].map(|_| lines(turns.try_take())), [vec![0], vec![]]);
         turns.submit(3, batch(3));
+        [0, 3].iter().for_each(|number| turns.release_chunk(*number));
+        assert_eq!(line(turns.try_take()), None, "one was taken, and it is not the other's turn");
+        assert_eq!(line(turns.take()), Some(1), "it has waited");
+        turns.submit(2, batch(2));
+        assert_eq!(lines(turns.try_take()), [2, 3]);
+        turns.submit(4, batch(4));
         turns.close();
-        assert_eq!((line(turns.try_take()), line(turns.take())), (Some(3), None));
+        assert_eq!((line(turns.try_take()), line(turns.take())), (Some(4), None));
     }
 }

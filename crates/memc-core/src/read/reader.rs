@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::order::account::Account;
@@ -17,6 +18,9 @@ use crate::read::input::{Decompressed, Input, Opened};
 use crate::read::lines::{Cut, Cutter};
 use crate::wire::batch::Batch;
 use crate::{Error, Options, StopHandle};
+
+/// So often does a reader that waits for memory look whether batches wait that hold it up.
+const HURRY_TIME: Duration = Duration::from_millis(5);
 
 /// What a reader works with beside the inputs.
 #[derive(Clone, Copy, Debug)]
@@ -109,15 +113,14 @@ impl Surroundings<'_> {
         Bytes { present: CHUNK_BYTES + text_bytes, expected: text_bytes.saturating_mul(times) }
     }
 
-    /// Takes a share of the budget. If that has to be waited for, no batch may wait for further ones meanwhile.
+    /// Takes a share of the budget. If that has to be waited for, no batch of the oldest chunk may wait for further ones
+    /// meanwhile: what newer chunks take is not given back before.
     fn reserve(&self, bytes: Bytes) -> Option<Share> {
-        if self.budget.has_room(bytes) {
-            return self.budget.reserve(bytes);
+        while !self.budget.wait_for_room(bytes, HURRY_TIME) {
+            let oldest = self.ledger.oldest_chunk();
+            self.queues.iter().for_each(|queue| queue.release_chunk(oldest));
         }
-        self.queues.iter().for_each(|queue| queue.hurry(true));
-        let share = self.budget.reserve(bytes);
-        self.queues.iter().for_each(|queue| queue.hurry(false));
-        share
+        self.budget.reserve(bytes)
     }
 
     /// Frees spare buffers that would take more than the budget and two chunks, with what is in flight: the next chunks

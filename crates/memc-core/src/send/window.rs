@@ -133,7 +133,7 @@ mod tests {
             turns.submit(number, batch(u32::try_from(number).expect("small"), number == 3));
         }
         let mut window = Window::default();
-        turns.hurry(true);
+        (0..5).for_each(|number| turns.release_chunk(number));
         assert!(window.refill(turns));
         window
     }
