@@ -1,6 +1,7 @@
 //! A load from its start to its exit code: of what is there now, or of what comes, until it is stopped.
 
 use std::process::ExitCode;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use jiff::{Timestamp, Zoned};
 use memc_core::Error;
 
 use crate::args::{self, Args, variables};
+use crate::cluster;
 use crate::follow;
 use crate::follow::watcher::Bell;
 use crate::inputs::lock::FolderLocks;
@@ -66,7 +68,9 @@ fn go(
         log::info!("The self-check passed");
         return Ok(());
     }
-    replace::check(args)?;
+    if !args.is_helper() {
+        replace::check(args)?;
+    }
     let mut job = Job::new(args, bar, &summary.live)?;
     let (bell, rung) = mpsc::sync_channel(1);
     let signalled = handle_signals(signals, &job, log, &summary.live, &bell)?;
@@ -79,12 +83,27 @@ fn go(
         }
         None => None,
     };
-    let result = match args.follow {
-        true => follow::follow(&mut job, summary, bell, &rung),
-        false => once(&mut job, summary),
-    };
+    let result = work(&mut job, summary, bell, &rung);
     summary.signalled = signalled.exit_code();
     job.service.stopping();
+    result
+}
+
+/// Does the work, alone or with other workers and processes.
+fn work(job: &mut Job<'_>, summary: &mut Summary, bell: Bell, rung: &Receiver<()>) -> Result<()> {
+    job.cluster = cluster::start(job.args, &job.stop_handle())?;
+    if job.args.is_helper()
+        && let Some(cluster) = job.cluster.take()
+    {
+        return cluster::help(job, cluster);
+    }
+    let result = match job.args.follow {
+        true => follow::follow(job, summary, bell, rung),
+        false => once(job, summary),
+    };
+    if let Some(cluster) = job.cluster.take() {
+        cluster::end(cluster, &job.stop_handle(), &result);
+    }
     result
 }
 

@@ -1,6 +1,7 @@
 //! `memc-load`: finds the logs, has memc-core load them, renames each when it is done.
 
 mod args;
+mod cluster;
 mod follow;
 mod inputs;
 mod load;

@@ -15,6 +15,7 @@
 //! | whether the servers are there | [`Loader::check`] |
 //! | what is emitted meanwhile | [`Event`], [`ProgressHandle`], [`ServerProgress`] |
 //! | the reports | [`RunReport`], [`InputReport`], [`RejectReason`] |
+//! | the stages one by one, for memc-cluster | [`stages`] |
 //! | what stops it | [`LoadError`], [`Error`], [`StopHandle`] |
 
 #[cfg(feature = "apps")]
@@ -38,7 +39,7 @@ mod wire;
 pub use encode::Encode;
 pub use encode::record::Record;
 pub use error::{AddressError, Error};
-pub use load::{DryRecord, Loader};
+pub use load::{DryRecord, Loader, stages};
 pub use options::Options;
 pub use read::input::Input;
 pub use report::event::{Event, EventResult};

@@ -34,6 +34,7 @@ pub(super) const SECTIONS: [(&str, &str); 3] = [
 Every option can also be given as a variable: MEMC_LOAD_ and its name in
 capitals, with _ for -, such as MEMC_LOAD_RETRY_FOR=1m or MEMC_LOAD_DRY=yes.
 The command line wins: --dry, or a FILE, switches MEMC_LOAD_FOLLOW=yes off.
+MEMC_LOAD_CLUSTER_SECRET, the same everywhere, keeps others out of --hosts.
 ",
     ),
     (
@@ -83,6 +84,10 @@ Watch it: a page on port 9119 of this machine, or the same in the terminal:
 From cron, watched by Prometheus:
   memc-load --log /var/log/memc-load.log \\
       --metrics /var/lib/prometheus/node-exporter/memc_load.prom
+
+A backlog, four files at once; the same with two machines, each with its number:
+  memc-load --workers 4
+  memc-load --workers 4 --hosts hosts.txt --process 0
 
 Keep the rejected lines of a file that has too many, and count them by reason:
   memc-load --rejects /tmp/rejects; cut -f3 /tmp/rejects | sort | uniq -c

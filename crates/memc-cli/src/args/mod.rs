@@ -236,6 +236,48 @@ pub(crate) struct Args {
     )]
     pub(crate) connections: u32,
 
+    /// Load this many files at once, each on a worker of its own
+    ///
+    /// What is stored at the end, and the order in which files are done, are the same. One file after the other, which
+    /// uses all cores of a small machine, is the default. From two workers on --threads has no effect: a worker is a
+    /// thread that parses and serializes, with one more that reads and decompresses.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u16).range(1..=256),
+        help_heading = "Speed"
+    )]
+    pub(crate) workers: u16,
+
+    /// Files that may be read before the oldest one is done [default: the workers plus one]
+    ///
+    /// The workers of all processes count. With several workers or processes, what is encoded of these files waits in
+    /// memory: about as much as a file decompressed, but at most 1 GiB a worker.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(0..=4096),
+        help_heading = "Speed"
+    )]
+    files_ahead: Option<u16>,
+
+    /// Load together with the processes of this file: a host:port a line
+    ///
+    /// Give the same command on each machine, with another --process. All of them must see the files under the same
+    /// path. The first process locks the folders, renames and reports; --timeout is also how long they wait for each other. The
+    /// exchange is not encrypted: keep it on a private network, and set `MEMC_LOAD_CLUSTER_SECRET` to the same everywhere.
+    #[arg(long, value_name = "FILE", help_heading = "Several machines")]
+    pub(crate) hosts: Option<PathBuf>,
+
+    /// Which line of --hosts is this process, from 0
+    #[arg(long, value_name = "N", help_heading = "Several machines")]
+    pub(crate) process: Option<usize>,
+
+    /// What all processes of a cluster know; better given as the variable.
+    #[arg(long, value_name = "TEXT", env = "MEMC_LOAD_CLUSTER_SECRET", hide = true, hide_env_values = true)]
+    pub(crate) cluster_secret: Option<String>,
+
     /// Append the log to this file [default: standard error]
     #[arg(short, long, global = true, value_name = "FILE", help_heading = "Output")]
     pub(crate) log: Option<PathBuf>,
@@ -393,6 +435,16 @@ impl Args {
         files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
     }
 
+    /// Files that may be read beyond the oldest one that is not done, by so many processes.
+    pub(crate) fn files_ahead(&self, processes: usize) -> usize {
+        self.files_ahead.map_or(usize::from(self.workers) * processes + 1, usize::from)
+    }
+
+    /// Whether another process locks the folders, renames and reports.
+    pub(crate) fn is_helper(&self) -> bool {
+        self.process.is_some_and(|process| process > 0)
+    }
+
     /// Threads that parse and serialize.
     pub(crate) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -466,6 +518,15 @@ impl fmt::Display for Args {
         let (timeout, retry_for) = (self.timeout, self.retry_for);
         let (timeout, retry_for) =
             (humantime::format_duration(timeout), humantime::format_duration(retry_for));
+        if self.workers > 1 || self.hosts.is_some() {
+            write!(out, " workers={}", self.workers)?;
+        }
+        if let Some(files_ahead) = self.files_ahead {
+            write!(out, " files-ahead={files_ahead}")?;
+        }
+        if let (Some(hosts), Some(process)) = (&self.hosts, self.process) {
+            write!(out, " hosts={} process={process}", shown(hosts))?;
+        }
         write!(out, " connections={} timeout={timeout} retry-for={retry_for}", self.connections)?;
         write!(out, " max-error-rate={}", self.max_error_rate)
     }

@@ -38,6 +38,13 @@ impl Args {
         exclude(("pattern", pattern), ("[FILE]...", files)).map_err(|text| {
             format!("{text}: quote the pattern, so that the shell leaves it alone, or give the files without --pattern")
         })?;
+        if self.hosts.is_some() != self.process.is_some() {
+            return Err(match self.hosts {
+                Some(_) => "the argument '--hosts' needs '--process': which line of the file is this process, from 0?",
+                None => "the argument '--process' needs '--hosts', the file with the addresses of all processes",
+            }
+            .to_owned());
+        }
         let (follows, _) = exclude(("follow", set("follow", self.follow)), ("[FILE]...", files))?;
         self.follow &= follows;
         let (follows, is_dry) = exclude(("follow", set("follow", self.follow)), ("dry", dry))?;
@@ -185,6 +192,10 @@ mod tests {
             ["--route", "i mei=localhost:7"],
             ["--threads", "0"],
             ["--threads", "1025"],
+            ["--workers", "0"],
+            ["--files-ahead", "-1"],
+            ["--process", "1"],
+            ["--hosts", "hosts.txt"],
             ["--inflate-threads", "0"],
             ["--connections", "0"],
             ["--timeout", "0s"],

@@ -77,6 +77,18 @@ impl LogFile {
         Ok(file)
     }
 
+    /// What was opened, for the process that renames it.
+    pub(crate) fn mark(&self) -> Option<String> {
+        Some(self.opened()?.to_text())
+    }
+
+    /// Remembers what another process has opened.
+    pub(crate) fn opened_elsewhere(&self, mark: &str) {
+        let here = Version::of(&self.path).ok().flatten();
+        let opened = here.and_then(|here| here.as_seen_elsewhere(mark));
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+    }
+
     /// Whether its path leads to anything but what was opened, in the state in which that was.
     pub(crate) fn has_changed(&self) -> io::Result<bool> {
         let opened = self.opened();

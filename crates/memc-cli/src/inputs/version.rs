@@ -46,6 +46,29 @@ impl Version {
         })
     }
 
+    /// As text for another process, without the device, which has another number on each machine.
+    pub(crate) fn to_text(self) -> String {
+        let modified = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        format!("{} {} {modified} {} {}", self.inode, self.bytes, self.changed.0, self.changed.1)
+    }
+
+    /// What another process has seen, which has said so with [`to_text`](Self::to_text), as it would be seen here: where
+    /// it is the same, this very version.
+    pub(crate) fn as_seen_elsewhere(self, text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ');
+        let mut number = || numbers.next()?.parse::<i128>().ok();
+        let (inode, bytes, modified) = (number()?, number()?, number()?);
+        let changed = (number()?, number()?);
+        let modified = Duration::from_nanos(u64::try_from(modified).ok()?);
+        Some(Self {
+            inode: inode.try_into().ok()?,
+            bytes: bytes.try_into().ok()?,
+            modified: SystemTime::UNIX_EPOCH.checked_add(modified)?,
+            changed: (changed.0.try_into().ok()?, changed.1.try_into().ok()?),
+            ..self
+        })
+    }
+
     /// Whether this can be the same content after a rename. That changes the time of change, and on an overlay file
     /// system the inode too.
     pub(crate) fn is_same_content(&self, renamed: &Self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memc_core::apps::UserApps;
 use memc_core::apps::prost::Message;
-use memc_core::{Address, DryRecord, Error, InputReport, ServerReport};
+use memc_core::{Address, DryRecord, Error, Event, InputReport, ServerReport};
 
 use crate::args::Args;
 use crate::args::routes::Route;
@@ -124,6 +124,25 @@ fn rejects(file: &InputReport) {
         let kinds: Vec<_> =
             file.counts.dropped.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         log::warn!(file = name; "{name}: app ids left out of their records: {}", kinds.join(", "));
+    }
+}
+
+/// Logs what has happened to a server, in a process that does nothing else about it.
+pub(crate) fn server_event(routes: &[Route], retry_for: Duration, event: &Event) {
+    match event {
+        Event::ServerAway { address, reason, retry_timeout } => away(routes, address, reason, *retry_timeout),
+        Event::ServerStillAway { address, away_for } => still_away(routes, address, *away_for, retry_for),
+        Event::ServerBack { address, away_for } => back(routes, address, *away_for),
+        Event::RecordsReadBack {
+            address,
+            in_flight: flying,
+            read_back: read,
+            set_again: again,
+            untracked,
+        } => {
+            read_back(routes, address, *flying, *read, *again, *untracked);
+        }
+        _ => {}
     }
 }
 

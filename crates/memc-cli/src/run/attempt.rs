@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
+use memc_cluster::{Cluster, Files};
 use memc_core::apps::AppsEncoder;
-use memc_core::{Error, Event, Input, Loader};
+use memc_core::{DryRecord, Error, Event, Loader};
 
 use crate::args::Args;
+use crate::cluster::files::{self, Here};
 use crate::inputs::log_file::{Changed, LogFile};
-use crate::inputs::name::shown;
 use crate::output::messages;
 use crate::output::progress::Shown;
 use crate::output::rejects::Rejects;
@@ -24,6 +25,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) bar: &'a ProgressBar,
     pub(crate) service: &'a Service,
     pub(crate) loader: &'a Loader<AppsEncoder>,
+    /// Who loads, if it is more than this process with one file after the other.
+    pub(crate) cluster: Option<&'a mut Cluster>,
     pub(crate) rejects: &'a mut Option<Rejects>,
     /// The name of the log that an earlier load has started.
     pub(crate) started: Option<String>,
@@ -52,11 +55,15 @@ impl Attempt<'_> {
                 Err(error) => error.into(),
             })
         };
-        let inputs: Vec<_> = logs.iter().map(input).collect();
-        let result = if self.args.dry {
-            self.loader.dry_run(inputs, |record| messages::dry_record(&record, &self.args.routes), on_event)
-        } else {
-            self.loader.load(inputs, on_event)
+        let on_record = |record: DryRecord<'_>| messages::dry_record(&record, &self.args.routes);
+        let inputs = logs.iter().map(files::input).collect::<Vec<_>>();
+        let paths = logs.iter().map(|log| log.path().to_owned()).collect::<Vec<_>>();
+        let files: Arc<dyn Files> = Arc::new(Here(logs.to_vec()));
+        let result = match (self.cluster, self.args.dry) {
+            (None, false) => self.loader.load(inputs, on_event),
+            (None, true) => self.loader.dry_run(inputs, on_record, on_event),
+            (Some(cluster), false) => cluster.load(self.loader, &paths, &files, on_event),
+            (Some(cluster), true) => cluster.dry_run(self.loader, &paths, &files, on_record, on_event),
         };
 
         let (report, error) = match result {
@@ -68,15 +75,5 @@ impl Attempt<'_> {
         events.end(error.is_some());
         summary.end_load(report);
         Ok(error)
-    }
-}
-
-/// The log as an input. Plain text is only taken under names without `.gz`.
-fn input(log: &Arc<LogFile>) -> Input {
-    let opened = Arc::clone(log);
-    let input = Input::file(shown(log.path()).to_string(), move || opened.open());
-    match log.path().extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-        true => input.require_gzip(),
-        false => input,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
+use memc_cluster::Cluster;
 use memc_core::apps::AppsEncoder;
 use memc_core::{Error, Loader, Options, StopHandle};
 
@@ -30,7 +31,9 @@ use crate::watch::live::Live;
 pub(crate) struct Job<'a> {
     pub(crate) args: &'a Args,
     bar: &'a ProgressBar,
-    loader: Loader<AppsEncoder>,
+    pub(crate) loader: Loader<AppsEncoder>,
+    /// Who loads, if it is more than this process with one file after the other.
+    pub(crate) cluster: Option<Cluster>,
     rejects: Option<Rejects>,
     pub(crate) service: Service,
     quarantine: Option<Quarantine>,
@@ -73,15 +76,15 @@ impl<'a> Job<'a> {
         live.set_progress(loader.progress_handle());
         let quarantine = match &args.on_broken {
             // A dry run moves nothing.
-            OnBroken::Quarantine(folder) if !args.dry => {
+            OnBroken::Quarantine(folder) if !args.dry && !args.is_helper() => {
                 Some(Quarantine::open(folder).context("option --on-broken")?)
             }
             _ => None,
         };
-        let rejects = rejects::open(args.rejects.as_deref())?;
+        let rejects = if args.is_helper() { None } else { rejects::open(args.rejects.as_deref())? };
         let timeouts = args.timeout.saturating_add(args.retry_for);
         let service = Service::start(loader.progress_handle(), timeouts)?;
-        Ok(Self { args, bar, loader, rejects, service, quarantine, started: None })
+        Ok(Self { args, bar, loader, cluster: None, rejects, service, quarantine, started: None })
     }
 
     /// Asks for the file of rejected lines to be opened again when no log is in progress.
@@ -165,6 +168,7 @@ impl<'a> Job<'a> {
             bar: self.bar,
             service: &self.service,
             loader: &self.loader,
+            cluster: self.cluster.as_mut(),
             rejects: &mut self.rejects,
             started: self.started.take(),
         };

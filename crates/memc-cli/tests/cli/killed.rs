@@ -14,7 +14,7 @@ use crate::workdir::{Workdir, model};
 /// How many processes are killed while they run.
 const KILLS: usize = 15;
 
-const FILES: [&str; 6] = ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz", "4.tsv.gz", "5.tsv.gz", "6.tsv.gz"];
+pub(crate) const FILES: [&str; 6] = ["1.tsv.gz", "2.tsv.gz", "3.tsv.gz", "4.tsv.gz", "5.tsv.gz", "6.tsv.gz"];
 
 /// Two and a half MB of text, more than the 2 MiB of a chunk.
 const LINES: usize = 8000;
@@ -23,8 +23,8 @@ const LINES: usize = 8000;
 const KEYS_AT_ONCE: usize = 200;
 
 /// The set of files, and every value that their lines give to a key.
-struct Set {
-    texts: Vec<Vec<u8>>,
+pub(crate) struct Set {
+    pub(crate) texts: Vec<Vec<u8>>,
     compressed: Vec<Vec<u8>>,
     /// By device type.
     given: HashMap<&'static str, Given>,
@@ -34,9 +34,10 @@ struct Set {
 type Given = HashMap<Vec<u8>, Vec<(usize, Vec<u8>)>>;
 
 impl Set {
-    fn new() -> Result<Self> {
+    /// Files of so many lines each.
+    pub(crate) fn new(lines: usize) -> Result<Self> {
         let mut sample = Sample::new(1).with(0.3, 0.0);
-        let texts: Vec<_> = FILES.iter().map(|_| sample.text(LINES)).collect();
+        let texts: Vec<_> = FILES.iter().map(|_| sample.text(lines)).collect();
         let compressed = texts.iter().map(|text| Ok(gzip(text)?)).collect::<Result<_>>()?;
         let mut given: HashMap<_, Given> = HashMap::new();
         for (file, text) in texts.iter().enumerate() {
@@ -52,7 +53,7 @@ impl Set {
     }
 
     /// A fresh folder with the files, and fresh servers.
-    fn workdir(&self) -> Result<Workdir> {
+    pub(crate) fn workdir(&self) -> Result<Workdir> {
         let work = Workdir::new()?;
         for (name, compressed) in FILES.iter().zip(&self.compressed) {
             work.write(name, compressed)?;
@@ -62,7 +63,7 @@ impl Set {
     }
 
     /// How many files are done: the first ones, or this fails.
-    fn done(work: &Workdir) -> Result<usize> {
+    pub(crate) fn done(work: &Workdir) -> Result<usize> {
         let files = work.files()?;
         let done = files.iter().filter(|name| name.starts_with('.')).count();
         let mut expected: Vec<_> = FILES[..done].iter().map(|name| format!(".{name}")).collect();
@@ -73,7 +74,7 @@ impl Set {
 
     /// Checks that the first `done` files are stored: each key has the last value that they give it, or one
     /// that a line of a later file does.
-    fn stored(&self, work: &Workdir, done: usize) -> Result<()> {
+    pub(crate) fn stored(&self, work: &Workdir, done: usize) -> Result<()> {
         for (device_type, server) in DEVICE_TYPES.iter().zip(work.servers()?) {
             let due: Vec<_> =
                 self.given[device_type].iter().filter(|(_, values)| values[0].0 < done).collect();
@@ -115,10 +116,10 @@ fn values(address: &str, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
 }
 
 /// Numbers from 0 to 1, the same in every run of the test: the generator of Knuth's MMIX.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         f64::from(u32::try_from(self.0 >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
@@ -126,7 +127,7 @@ impl Random {
 
 #[test]
 fn runs_killed_at_random_moments_lose_nothing() -> Result<()> {
-    let set = Set::new()?;
+    let set = Set::new(LINES)?;
     let expected = model(&set.texts);
     let work = set.workdir()?;
     let started = Instant::now();

@@ -19,6 +19,7 @@ mod loading;
 mod locks;
 mod logging;
 mod lost;
+mod machines;
 mod memory;
 mod metrics;
 mod names;

@@ -1,18 +1,17 @@
 //! The parallel part: the lines of one chunk to a batch for each connection.
 
+use std::sync::Arc;
+
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
 use crate::encode::expiry::Expiry;
 use crate::encode::record::Record;
-use crate::order::budget::CHUNK_BYTES;
-use crate::order::ledger::Ledger;
-use crate::order::reorder::ReorderQueue;
 use crate::order::tally::Tally;
-use crate::read::chunk::{Chunk, Piece, Text};
+use crate::read::chunk::{Piece, Text};
 use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, quote};
 use crate::route::{self, Routes};
 use crate::wire::attributes::Attributes;
 use crate::wire::batch::Batch;
-use crate::{Encode, Error};
+use crate::{Encode, Error, Options};
 
 /// The most that a command takes beside its value, about, with that of the end of a batch.
 const MAX_COMMAND_BYTES: usize = 2 * route::MAX_KEY_BYTES;
@@ -22,37 +21,63 @@ const MAX_KEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 /// What all workers share.
 #[derive(Debug)]
-pub(crate) struct Shared<'a> {
-    pub(crate) ledger: &'a Ledger,
-    /// The queue of each connection: those of the first server, then those of the second, …
-    pub(crate) queues: &'a [ReorderQueue],
-    pub(crate) texts: &'a BufferPool<Text>,
-    pub(crate) batches: &'a BufferPool<Batch>,
-    pub(crate) routes: &'a Routes,
+pub(crate) struct Shared {
+    pub(crate) texts: BufferPool<Text>,
+    pub(crate) batches: BufferPool<Batch>,
+    pub(crate) routes: Routes,
     pub(crate) expiry: Expiry,
     pub(crate) max_line_bytes: usize,
     pub(crate) report_rejected: bool,
 }
 
+impl Shared {
+    pub(crate) fn new(options: &Options, routes: &Routes, expiry: Expiry) -> Self {
+        Self {
+            texts: BufferPool::new(options.chunk_bytes.saturating_mul(2)),
+            batches: BufferPool::new(options.chunk_bytes.saturating_mul(2)),
+            routes: routes.clone(),
+            expiry,
+            max_line_bytes: options.max_line_bytes,
+            report_rejected: options.report_rejected,
+        }
+    }
+}
+
 /// One thread's encoder and buffers.
 #[derive(Debug)]
-pub(crate) struct Worker<'a, E> {
-    shared: &'a Shared<'a>,
+pub(crate) struct Worker<E> {
+    shared: Arc<Shared>,
     encoder: E,
     record: Record,
     /// One batch for each connection.
     batches: Vec<Batch>,
+    /// Why the load cannot go on.
+    error: Option<Error>,
 }
 
-impl<'a, E: Encode> Worker<'a, E> {
-    pub(crate) fn new(shared: &'a Shared<'a>, encoder: E) -> Self {
-        Self { shared, encoder, record: Record::default(), batches: Vec::new() }
+/// What becomes of a chunk.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// A batch for each connection: for those of the first server, then for those of the second, …
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) tally: Tally,
+    /// What they take until they are acknowledged.
+    pub(crate) bytes: usize,
+}
+
+impl<E: Encode> Worker<E> {
+    pub(crate) fn new(shared: &Arc<Shared>, encoder: E) -> Self {
+        let shared = Arc::clone(shared);
+        Self { shared, encoder, record: Record::default(), batches: Vec::new(), error: None }
     }
 
-    /// Encodes the lines of a chunk and leaves the batches to the connections.
-    pub(crate) fn work(&mut self, chunk: Chunk) {
-        let Chunk { number, piece, text, mut share, ends_input } = chunk;
-        let shared = self.shared;
+    /// Encodes the lines of a chunk.
+    ///
+    /// # Errors
+    ///
+    /// If the encoder returns an index that does not exist.
+    pub(crate) fn encode(&mut self, piece: Piece, text: Text, ends_input: bool) -> Result<Encoded, Error> {
+        let report_rejected = self.shared.report_rejected;
         self.take_batches(text.as_bytes().len());
         let mut tally = Tally::default();
         tally.counts.bytes_decompressed = text.as_bytes().len() as u64;
@@ -61,35 +86,37 @@ impl<'a, E: Encode> Worker<'a, E> {
             Piece::LongLine => {
                 tally.counts.lines = 1;
                 let quote = || (quote(text.as_bytes()), None);
-                tally.reject(0, RejectReason::LineTooLong, quote, shared.report_rejected);
+                tally.reject(0, RejectReason::LineTooLong, quote, report_rejected);
             }
         }
         if self.record.value.capacity() > MAX_KEPT_VALUE_BYTES {
             self.record = Record::default();
         }
-        if shared.report_rejected {
+        if report_rejected {
             // A server may still refuse some of the lines.
             tally.text = text.into_bytes();
         } else {
-            shared.texts.give(text);
+            self.shared.texts.give(text);
         }
-        let batches: usize = self.batches.iter().map(expected_bytes).sum();
-        share.set((CHUNK_BYTES + batches + tally.kept_bytes()).into());
-        for (queue, mut batch) in shared.queues.iter().zip(self.batches.drain(..)) {
+        let bytes = self.batches.iter().map(expected_bytes).sum::<usize>() + tally.kept_bytes();
+        for batch in &mut self.batches {
             batch.close();
             batch.ends_input = ends_input;
-            queue.submit(number, batch);
         }
-        shared.ledger.report_encoded(number, tally, share);
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(Encoded { batches: std::mem::take(&mut self.batches), tally, bytes }),
+        }
     }
 
     /// Takes a batch for each connection. Records take about as many bytes as their lines, on all connections alike:
     /// with room for that, a batch does not grow to twice its size.
     fn take_batches(&mut self, text_bytes: usize) {
-        let Shared { queues, batches, .. } = *self.shared;
-        let expected_bytes = text_bytes.min(LARGE_BYTES) / queues.len();
-        self.batches.resize_with(queues.len(), || {
-            let mut batch = batches.take();
+        let shared = &self.shared;
+        let lanes = shared.routes.lanes();
+        let expected_bytes = text_bytes.min(LARGE_BYTES) / lanes;
+        self.batches.resize_with(lanes, || {
+            let mut batch = shared.batches.take();
             batch.reserve(expected_bytes);
             batch
         });
@@ -122,7 +149,7 @@ impl<'a, E: Encode> Worker<'a, E> {
         }
         let Some(lane) = self.shared.routes.lane(group, &record.key) else {
             let groups = self.shared.routes.groups();
-            self.shared.ledger.abort(Error::GroupIndex { index: group, groups });
+            self.error = Some(Error::GroupIndex { index: group, groups });
             return Ok(());
         };
         if record.value.len() > LARGE_BYTES {

@@ -8,14 +8,15 @@ use std::time::Instant;
 use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
-use crate::buffers::BufferPool;
 use crate::encode::expiry::Expiry;
-use crate::encode::worker::{Shared, Worker};
-use crate::order::budget::Budget;
+use crate::encode::worker::{Encoded, Shared, Worker};
+use crate::order::account::Account;
+use crate::order::budget::{Budget, CHUNK_BYTES};
 use crate::order::events::Events;
 use crate::order::ledger::{Ledger, Outcome};
 use crate::order::reorder::ReorderQueue;
 use crate::read::backlog::Backlog;
+use crate::read::chunk::Chunk;
 use crate::read::reader::{Chunks, Surroundings};
 use crate::report::RunReport;
 use crate::report::event::{Event, EventResult};
@@ -28,7 +29,6 @@ use crate::{Encode, Error, Input, Options, ProgressHandle, StopHandle};
 pub(crate) struct Settings<'a, E> {
     pub(crate) encoder: &'a E,
     pub(crate) options: &'a Options,
-    pub(crate) pool: &'a ThreadPool,
     pub(crate) stop: &'a StopHandle,
     pub(crate) progress: &'a ProgressHandle,
     pub(crate) expiry: Expiry,
@@ -53,6 +53,7 @@ pub(crate) struct Attempt<T> {
 /// time at most.
 pub(crate) fn run<E, I, T, F>(
     settings: &Settings<'_, E>,
+    pool: &ThreadPool,
     backlog: &mut Backlog<I>,
     on_event: &mut (impl FnMut(Event) -> EventResult + Send),
     routes: &Routes,
@@ -65,33 +66,22 @@ where
     T: Send,
     F: FnOnce(&[Lane<'_>]) -> T + Send,
 {
-    let Settings { encoder, options, pool, stop, progress, expiry, first_input } = *settings;
+    let Settings { encoder, options, stop, progress, expiry, first_input } = *settings;
     let lanes = routes.lanes();
     let queues: Vec<ReorderQueue> = (0..lanes).map(|_| ReorderQueue::gathering(gather_bytes)).collect();
-    let texts = BufferPool::new(options.chunk_bytes.saturating_mul(2));
-    let batches = BufferPool::new(options.chunk_bytes.saturating_mul(2));
+    let shared = Arc::new(Shared::new(options, routes, expiry));
     let budget = Budget::new(options.max_bytes_in_flight);
     let events = Arc::new(Events::new(&budget));
     let ledger = Ledger::new(lanes, first_input, &budget, &events, progress);
     let lanes: Vec<Lane<'_>> =
-        (queues.iter()).map(|turns| Lane { turns, ledger: &ledger, spares: &batches }).collect();
-    let shared = Shared {
-        ledger: &ledger,
-        queues: &queues,
-        texts: &texts,
-        batches: &batches,
-        routes,
-        expiry,
-        max_line_bytes: options.max_line_bytes,
-        report_rejected: options.report_rejected,
-    };
+        (queues.iter()).map(|turns| Lane { turns, ledger: &ledger, spares: &shared.batches }).collect();
     let reading = Surroundings {
         ledger: &ledger,
         budget: &budget,
         events: &events,
         queues: &queues,
-        texts: &texts,
-        batches: &batches,
+        texts: &shared.texts,
+        batches: &shared.batches,
         options,
         stop,
     };
@@ -124,7 +114,8 @@ where
                 stop_if_panicking(ledger);
             });
             let workers = || Worker::new(&shared, encoder.clone());
-            pool.install(|| chunks.into_iter().par_bridge().for_each_init(workers, Worker::work));
+            let work = |worker: &mut Worker<E>, chunk| work(worker, chunk, &queues, ledger);
+            pool.install(|| chunks.into_iter().par_bridge().for_each_init(workers, work));
         }
         join(reader);
         let lanes: Vec<T> = serving.into_iter().map(join).collect();
@@ -144,6 +135,19 @@ where
     }
 }
 
+/// Encodes the lines of a chunk and leaves the batches to the lanes.
+fn work<E: Encode>(worker: &mut Worker<E>, chunk: Chunk, queues: &[ReorderQueue], ledger: &Ledger) {
+    let Chunk { number, piece, text, mut share, ends_input, .. } = chunk;
+    match worker.encode(piece, text, ends_input) {
+        Ok(Encoded { batches, tally, bytes }) => {
+            share.set((CHUNK_BYTES + bytes).into());
+            queues.iter().zip(batches).for_each(|(queue, batch)| queue.submit(number, batch));
+            ledger.report_encoded(number, tally, share);
+        }
+        Err(error) => ledger.abort(error),
+    }
+}
+
 /// Starts a thread of the scope.
 pub(crate) fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -160,7 +164,11 @@ pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// Hands the events on to the caller until there are no more or the caller fails; returns the report of the inputs that
 /// the caller knows to be finished.
-fn deliver(events: &Events, on_event: &mut impl FnMut(Event) -> EventResult, ledger: &Ledger) -> RunReport {
+pub(crate) fn deliver(
+    events: &Events,
+    on_event: &mut impl FnMut(Event) -> EventResult,
+    ledger: &Ledger,
+) -> RunReport {
     let _stopping = OnDrop(|| stop_if_panicking(ledger));
     let mut report = RunReport::default();
     // The share of an event is given back when the caller is done with it.
@@ -183,14 +191,14 @@ fn deliver(events: &Events, on_event: &mut impl FnMut(Event) -> EventResult, led
 }
 
 /// What a thread was working on when it panicked is never finished: the others must not wait for it.
-fn stop_if_panicking(ledger: &Ledger) {
+pub(crate) fn stop_if_panicking(ledger: &Ledger) {
     if thread::panicking() {
         ledger.abort(Error::Cancelled);
     }
 }
 
 /// Runs its closure when it is dropped.
-struct OnDrop<F: Fn()>(F);
+pub(crate) struct OnDrop<F: Fn()>(pub(crate) F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
     fn drop(&mut self) {

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod dry_run;
+pub mod stages;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -154,7 +155,7 @@ impl<E: Encode> Loader<E> {
                 Server::new(address, known, self.progress.of_server(at), &self.options, &self.stop)
             })
             .collect();
-        let result = self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+        let result = self.run(inputs, on_event, |settings, backlog, on_event| {
             servers.iter_mut().for_each(|server| server.start_attempt(&self.options, &threads));
             let servers = &servers;
             let serve = (0..self.routes.lanes()).map(|lane| {
@@ -164,7 +165,8 @@ impl<E: Encode> Loader<E> {
                 }
             });
             let gather_bytes = gather_bytes(self.routes.lanes(), &self.options);
-            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes, gather_bytes, serve);
+            let mut attempt =
+                attempt::run(settings, &pool, backlog, on_event, &self.routes, gather_bytes, serve);
             let mut reports = self.empty_report().servers;
             for (lane, report) in attempt.lanes.iter().enumerate() {
                 reports[self.routes.of_lane(lane).0].merge(report);
@@ -292,15 +294,21 @@ impl<E: Encode> Loader<E> {
         on_event: impl FnMut(Event) -> EventResult + Send,
     ) -> Result<RunReport, LoadError> {
         let pool = self.prepare()?;
-        self.run(&pool, inputs, on_event, |settings, backlog, on_event| {
+        self.run(inputs, on_event, |settings, backlog, on_event| {
             let show = |lanes: &[Lane<'_>]| dry_run::show(lanes, &self.routes, &mut on_record);
-            let mut attempt = attempt::run(settings, backlog, on_event, &self.routes.by_group(), 0, [show]);
-            attempt.report.servers = self.empty_report().servers;
-            for (server, records) in attempt.report.servers.iter_mut().zip(attempt.lanes.iter().flatten()) {
-                server.records = *records;
-            }
+            let routes = self.routes.by_group();
+            let mut attempt = attempt::run(settings, &pool, backlog, on_event, &routes, 0, [show]);
+            let records: Vec<u64> = attempt.lanes.iter().flatten().copied().collect();
+            attempt.report.servers = self.dry_servers(&records);
             attempt
         })
+    }
+
+    /// The reports on servers that would have been sent so many records.
+    fn dry_servers(&self, records: &[u64]) -> Vec<ServerReport> {
+        let mut servers = self.empty_report().servers;
+        servers.iter_mut().zip(records).for_each(|(server, records)| server.records = *records);
+        servers
     }
 
     /// Checks the options and starts the pool that encodes, if none was given.
@@ -339,7 +347,6 @@ impl<E: Encode> Loader<E> {
     /// Makes attempts over the inputs: another one with those that are not finished, as long as servers restart.
     fn run<I: Iterator<Item = Input> + Send, F: FnMut(Event) -> EventResult + Send, T>(
         &self,
-        pool: &ThreadPool,
         inputs: impl IntoIterator<Item = Input, IntoIter = I>,
         mut on_event: F,
         mut attempt: impl FnMut(&Settings<'_, E>, &mut Backlog<I>, &mut F) -> Attempt<T>,
@@ -354,7 +361,6 @@ impl<E: Encode> Loader<E> {
             let settings = Settings {
                 encoder: &self.encoder,
                 options: &self.options,
-                pool,
                 stop: &self.stop,
                 progress: &self.progress,
                 expiry,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::order::account::Account;
 use crate::order::budget::{Budget, Share};
 use crate::order::events::Events;
 use crate::order::tally::Tally;
@@ -118,11 +119,6 @@ impl Ledger {
         number
     }
 
-    /// Takes a lane's report on chunk `number`, and finishes what it completes.
-    pub(crate) fn report(&self, number: u64, tally: Tally) {
-        self.add(number, tally, None);
-    }
-
     /// Takes the worker's report on chunk `number`, with what the chunk takes of the memory budget until it is
     /// finished.
     pub(crate) fn report_encoded(&self, number: u64, tally: Tally, share: Share) {
@@ -174,28 +170,6 @@ impl Ledger {
         self.lock().reading_ended = Some(error);
     }
 
-    /// Ends the load at once, for the first reason that is given: nothing more is read or sent.
-    pub(crate) fn abort(&self, error: Error) {
-        let mut state = self.lock();
-        // A restart is the one error after which a load can go on, and it must not go unnoticed, unless the caller
-        // has had enough.
-        let restarted = matches!(error, Error::Restarted { .. });
-        if state.stopped.is_none() || restarted && !matches!(state.stopped, Some(Error::Caller { .. })) {
-            state.stopped = Some(error);
-        }
-        self.aborted.store(true, Ordering::Relaxed);
-        self.budget.close();
-    }
-
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.aborted.load(Ordering::Relaxed)
-    }
-
-    /// Emits an event that is of no input.
-    pub(crate) fn emit(&self, event: Event) {
-        self.events.emit(event);
-    }
-
     /// How the attempt has ended: with which input in progress, and why.
     ///
     /// Why not even what was in flight could be finished explains more than why nothing more was read.
@@ -212,6 +186,32 @@ impl Ledger {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half way through a change, so a poisoned lock still guards sound data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account for Ledger {
+    fn report(&self, number: u64, tally: Tally) {
+        self.add(number, tally, None);
+    }
+
+    fn abort(&self, error: Error) {
+        let mut state = self.lock();
+        // A restart is the one error after which a load can go on, and it must not go unnoticed, unless the caller
+        // has had enough.
+        let restarted = matches!(error, Error::Restarted { .. });
+        if state.stopped.is_none() || restarted && !matches!(state.stopped, Some(Error::Caller { .. })) {
+            state.stopped = Some(error);
+        }
+        self.aborted.store(true, Ordering::Relaxed);
+        self.budget.close();
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Relaxed)
+    }
+
+    fn emit(&self, event: Event) {
+        self.events.emit(event);
     }
 }
 

@@ -15,7 +15,7 @@ const GATHER_TIME: Duration = Duration::from_millis(50);
 /// Where a chunk leaves little for each connection, several batches are handed on together, since each time costs the
 /// thread a wake-up and a write.
 #[derive(Debug, Default)]
-pub(crate) struct ReorderQueue {
+pub struct ReorderQueue {
     state: Mutex<State>,
     ready: Condvar,
     /// Batches are handed on when they have this many bytes together.
@@ -44,7 +44,7 @@ impl ReorderQueue {
     }
 
     /// Leaves the batch of chunk `number`; each chunk leaves one, be it empty.
-    pub(crate) fn submit(&self, number: u64, batch: Batch) {
+    pub fn submit(&self, number: u64, batch: Batch) {
         let mut state = self.lock();
         let at = usize::try_from(number - state.next).unwrap_or(usize::MAX);
         if state.waiting.len() <= at {
@@ -100,7 +100,7 @@ impl ReorderQueue {
     }
 
     /// Says that no batch will be submitted any more.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.lock().closed = true;
         self.ready.notify_one();
     }

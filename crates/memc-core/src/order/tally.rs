@@ -9,7 +9,8 @@ use crate::report::reject::{DroppedPart, QUOTED_REJECTS, RejectReason, RejectedL
 
 /// Counts and quotes of one chunk; its lines are counted from 0 here.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Tally {
     pub(crate) counts: Counts,
     /// The first rejected lines of each reason.
     pub(crate) quotes: Vec<RejectedLine>,
@@ -17,6 +18,7 @@ pub(crate) struct Tally {
     pub(crate) dropped_parts: Vec<DroppedPart>,
     /// All rejected lines and the text that they are in, if they are to be emitted.
     pub(crate) places: BTreeMap<RejectReason, Vec<u32>>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) text: Vec<u8>,
 }
 
@@ -39,6 +41,18 @@ impl Tally {
         if keep {
             self.places.entry(reason).or_default().push(line);
         }
+    }
+
+    /// The text that the rejected lines are in, which its serialized form leaves out.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The same with this text.
+    #[must_use]
+    pub fn with_text(self, text: Vec<u8>) -> Self {
+        Self { text, ..self }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {

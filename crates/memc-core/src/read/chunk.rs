@@ -7,13 +7,15 @@ use crate::order::budget::Share;
 
 /// A piece of an input, on its way to a worker.
 #[derive(Debug)]
-pub(crate) struct Chunk {
+pub struct Chunk {
     /// Its place in the stream, from 0, through all inputs.
     pub(crate) number: u64,
     pub(crate) piece: Piece,
     pub(crate) text: Text,
     /// Whether it is the last one of its input; it has no lines then.
     pub(crate) ends_input: bool,
+    /// Read from its input by its end, in bytes, compressed if it is gzip.
+    pub(crate) bytes_in: u64,
     /// What it takes of the memory that may be in flight: its text, and the batches to come.
     pub(crate) share: Share,
 }

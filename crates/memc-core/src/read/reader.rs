@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::buffers::{BufferPool, LARGE_BYTES, Reusable};
+use crate::order::account::Account;
 use crate::order::budget::{Budget, Bytes, CHUNK_BYTES, Share};
 use crate::order::events::Events;
 use crate::order::ledger::Ledger;
@@ -172,11 +173,12 @@ impl<I: Iterator<Item = Input>> Iterator for Chunks<'_, I> {
             Some(_) => Surroundings::bytes(text.bytes()),
             None => CHUNK_BYTES.into(),
         });
-        let number = ledger.add_chunk(current.bytes_read.load(Ordering::Relaxed), piece.is_none());
+        let bytes_in = current.bytes_read.load(Ordering::Relaxed);
+        let number = ledger.add_chunk(bytes_in, piece.is_none());
         if piece.is_some() {
             self.current = Some(current);
         }
         let ends_input = piece.is_none();
-        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, share, ends_input })
+        Some(Chunk { number, piece: piece.unwrap_or(Piece::Lines), text, share, ends_input, bytes_in })
     }
 }

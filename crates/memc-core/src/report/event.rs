@@ -39,6 +39,7 @@ pub type EventResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
     /// All inputs before this one are finished and it is in progress.

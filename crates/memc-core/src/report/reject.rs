@@ -117,6 +117,7 @@ pub struct DroppedPart {
 
 /// Rejected lines as they stand in their input, all those of one chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RejectedLines {
     /// The number of the first line of the chunk.
     first_line: u64,

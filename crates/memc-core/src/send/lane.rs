@@ -1,7 +1,7 @@
 //! What the thread of one lane works with: it takes the batches out of a queue and has them acknowledged.
 
 use crate::buffers::BufferPool;
-use crate::order::ledger::Ledger;
+use crate::order::account::Account;
 use crate::order::reorder::ReorderQueue;
 use crate::wire::batch::Batch;
 
@@ -9,6 +9,6 @@ use crate::wire::batch::Batch;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lane<'a> {
     pub(crate) turns: &'a ReorderQueue,
-    pub(crate) ledger: &'a Ledger,
+    pub(crate) ledger: &'a dyn Account,
     pub(crate) spares: &'a BufferPool<Batch>,
 }

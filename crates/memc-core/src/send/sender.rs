@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::order::ledger::Ledger;
+use crate::order::account::Account;
 use crate::order::tally::Tally;
 use crate::report::ServerReport;
 use crate::send::backoff::Backoff;
@@ -39,7 +39,7 @@ pub(crate) struct Sender<'a> {
     index: usize,
     address: String,
     lane: &'a Lane<'a>,
-    ledger: &'a Ledger,
+    ledger: &'a dyn Account,
     options: &'a Options,
     stop: &'a StopHandle,
     connection: Option<Pooled>,
@@ -115,7 +115,8 @@ impl<'a> Sender<'a> {
             }
             return Ok(());
         }
-        if self.connect()? == Step::Aborted {
+        // Connecting may have taken a while.
+        if self.connect()? == Step::Aborted || self.ledger.is_aborted() {
             return Ok(());
         }
         let connection = open(&mut self.connection)?;

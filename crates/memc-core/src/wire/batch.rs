@@ -3,6 +3,8 @@
 //! They are written as quiet meta sets, before it is known what the server speaks; for one that speaks the classic
 //! protocol they are written again.
 
+use std::io::{self, Write};
+
 use crate::buffers::{self, Reusable};
 use crate::wire::attributes::Attributes;
 use crate::wire::classic;
@@ -15,7 +17,7 @@ const MORE_BYTES: usize = 3;
 /// Quiet meta sets, closed by the no-op: the server answers only refusals and the end. Or classic sets, each of which is
 /// answered. Reused from chunk to chunk.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     commands: Vec<u8>,
     records: Vec<Place>,
     protocol: Protocol,
@@ -185,6 +187,75 @@ impl Batch {
     }
 }
 
+/// What a batch takes beside its commands and places when it crosses to another process.
+const HEAD_BYTES: usize = 9;
+
+/// What one place takes.
+const PLACE_BYTES: usize = 13;
+
+/// As bytes for another process of the same version.
+impl Batch {
+    /// How many bytes [`write_to`](Self::write_to) writes.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        HEAD_BYTES + self.records.len() * PLACE_BYTES + self.commands.len()
+    }
+
+    /// Writes it as [`from_bytes`](Self::from_bytes) reads it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut head = [0; HEAD_BYTES];
+        head[..8].copy_from_slice(&(self.records.len() as u64).to_le_bytes());
+        head[8] = self.ends_input.into();
+        out.write_all(&head)?;
+        let mut start = 0;
+        for place in &self.records {
+            let mut bytes = [0; PLACE_BYTES];
+            let length = u32::try_from(place.end - start).map_err(io::Error::other)?;
+            bytes[..4].copy_from_slice(&length.to_le_bytes());
+            bytes[4..8].copy_from_slice(&place.value_bytes.to_le_bytes());
+            bytes[8..12].copy_from_slice(&place.line.to_le_bytes());
+            bytes[12] = place.key_bytes;
+            out.write_all(&bytes)?;
+            start = place.end;
+        }
+        out.write_all(&self.commands)
+    }
+
+    /// The batch that was written so; `None` if it was not.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        let records = usize::try_from(u64::from_le_bytes(head[..8].try_into().ok()?)).ok()?;
+        let (places, commands) = rest.split_at_checked(records.checked_mul(PLACE_BYTES)?)?;
+        let number = |bytes: &[u8]| Some(u32::from_le_bytes(bytes.try_into().ok()?));
+        let mut batch = Self { ends_input: head[8] == 1, ..Self::default() };
+        batch.records.reserve_exact(records);
+        let mut end = 0;
+        for place in places.chunks_exact(PLACE_BYTES) {
+            end += number(&place[..4])? as usize;
+            batch.records.push(Place {
+                end,
+                value_bytes: number(&place[4..8])?,
+                line: number(&place[8..12])?,
+                key_bytes: place[12],
+            });
+        }
+        batch.reserve(commands.len());
+        batch.commands.extend_from_slice(commands);
+        (end <= commands.len()).then_some(batch)
+    }
+
+    /// Whether its chunk is the last one of an input.
+    #[must_use]
+    pub fn ends_input(&self) -> bool {
+        self.ends_input
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +321,20 @@ mod tests {
         assert_eq!(meta.as_bytes(), batch.as_bytes(), "there and back");
         for batch in [&batch, &batch.non_quiet(), &classic] {
             assert!(batch.iter().map(|record| record.attributes()).eq(all));
+        }
+    }
+
+    #[test]
+    fn a_batch_crosses_as_bytes() {
+        let batch = Batch { ends_input: true, ..sample() };
+        let mut bytes = Vec::new();
+        batch.write_to(&mut bytes).expect("a vector takes it");
+        assert_eq!(bytes.len(), batch.wire_bytes());
+        let read = Batch::from_bytes(&bytes).expect("it is whole");
+        assert_eq!((read.as_bytes(), read.ends_input), (batch.as_bytes(), true));
+        assert_eq!(records(&read), records(&batch));
+        for cut in [0, 8, 30, bytes.len() - 40] {
+            assert!(Batch::from_bytes(&bytes[..cut]).is_none(), "{cut}");
         }
     }
 
