@@ -24,7 +24,7 @@ use crate::run::signals::{self, Taken};
 use crate::run::summary::{End, NOT_ALL_WELL, Summary};
 use crate::watch::listener::Listener;
 use crate::watch::live::{Doing, Live};
-use crate::watch::{self, Watched};
+use crate::watch::{self, watched::Watched};
 
 /// Does what the arguments ask for, and reports how it has ended.
 pub(crate) fn run(args: &Args) -> ExitCode {

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Nothing of its own comes up, and nothing is fetched but the page.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "--headless",
     "--remote-debugging-pipe",
     "--no-sandbox",
@@ -29,6 +29,7 @@ const OPTIONS: [&str; 11] = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
+    "--hide-scrollbars",
 ];
 
 /// A browser with one page. It ends when this is dropped.
@@ -74,20 +75,28 @@ impl Browser {
         });
         let mut browser =
             Self { process, to, from: receiver, session: Value::Null, last: 0, _profile: profile };
-        let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
+        let page = browser.call("Target.createTarget", &json!({"url": "about:blank"}))?;
         let attach = json!({"targetId": page["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach)?["sessionId"].clone();
+        let session = browser.call("Target.attachToTarget", &attach)?["sessionId"].clone();
         browser.session = session;
         Ok(browser)
     }
 
-    /// Opens a page; it may not be complete yet.
+    /// Opens a page, and waits until it is complete.
     ///
     /// # Errors
     ///
     /// If the browser does not answer.
     pub fn open(&mut self, url: &str) -> io::Result<()> {
-        self.call("Page.navigate", json!({"url": url})).map(drop)
+        self.call("Page.navigate", &json!({"url": url}))?;
+        let until = Instant::now() + PATIENCE;
+        while self.evaluate("location.href != 'about:blank' && document.readyState")? != "complete" {
+            if Instant::now() > until {
+                return Err(io::Error::other(format!("{url} does not come")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Gives the page this size in pixels, on a light or a dark screen.
@@ -97,10 +106,10 @@ impl Browser {
     /// If the browser does not answer.
     pub fn show(&mut self, width: u32, height: u32, is_dark: bool) -> io::Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
-        self.call("Emulation.setDeviceMetricsOverride", size)?;
+        self.call("Emulation.setDeviceMetricsOverride", &size)?;
         let scheme = if is_dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        self.call("Emulation.setEmulatedMedia", features).map(drop)
+        self.call("Emulation.setEmulatedMedia", &features).map(drop)
     }
 
     /// The value of an expression on the page.
@@ -110,7 +119,7 @@ impl Browser {
     /// If it throws, or the browser does not answer.
     pub fn evaluate(&mut self, expression: &str) -> io::Result<Value> {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.call("Runtime.evaluate", asked)?;
+        let mut answer = self.call("Runtime.evaluate", &asked)?;
         match answer.get("exceptionDetails") {
             Some(thrown) => Err(io::Error::other(format!("{expression} throws {thrown}"))),
             None => Ok(answer["result"]["value"].take()),
@@ -123,7 +132,7 @@ impl Browser {
     ///
     /// If the browser does not answer.
     pub fn picture(&mut self) -> io::Result<String> {
-        let mut answer = self.call("Page.captureScreenshot", json!({"format": "png"}))?;
+        let mut answer = self.call("Page.captureScreenshot", &json!({"format": "png"}))?;
         match answer["data"].take() {
             Value::String(data) => Ok(data),
             other => Err(io::Error::other(format!("no picture but {other}"))),
@@ -131,7 +140,7 @@ impl Browser {
     }
 
     /// Calls a method and waits for its answer.
-    fn call(&mut self, method: &str, params: Value) -> io::Result<Value> {
+    fn call(&mut self, method: &str, params: &Value) -> io::Result<Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if !self.session.is_null() {

@@ -5,7 +5,8 @@ pub(super) const USAGE: &str = "\
 memc-load [OPTIONS] [FILE]...
        memc-load [OPTIONS] check [FILE]...
        memc-load [OPTIONS] get <KEY>...
-       memc-load [OPTIONS] verify <FILE>...";
+       memc-load [OPTIONS] verify <FILE>...
+       memc-load top [URL]";
 
 /// What `--help` says of the first server.
 pub(super) const LONG_HELP_ON_SERVERS: &str = "\
@@ -16,6 +17,14 @@ A list has commas between its servers; host:port:WEIGHT gives one a weight, a wo
 
 With tls: the certificate is checked against the system's authorities, or those in SSL_CERT_FILE. A password \
 is better given in the variable MEMC_LOAD_IDFA than here, where every user of the machine can see it.";
+
+/// What `--help` says of `--listen`.
+pub(super) const LONG_HELP_ON_LISTEN: &str = "\
+Show how the load is doing on a page of this address, with metrics for Prometheus
+
+Such as 127.0.0.1:9119, [::1]:9119 or unix:/run/memc-load/http. There are / (the page), /metrics, /healthz, /readyz \
+and /status.json; docs/monitoring.md describes them, and memc-load top shows the same in a terminal. There is no \
+login, so an address that other machines can reach gets a warning.";
 
 /// The end of `--help` and of the manual page: headings with lines that stay as they are.
 pub(super) const SECTIONS: [(&str, &str); 3] = [
@@ -67,6 +76,10 @@ Load every file that comes, until it is stopped:
 Look whether all is well before the first load, and that it was well after it:
   memc-load check
   memc-load verify /data/appsinstalled/.*.tsv.gz
+
+Watch it: a page on port 9119 of this machine, or the same in the terminal:
+  memc-load --follow --listen 127.0.0.1:9119
+  memc-load top
 
 From cron, watched by Prometheus:
   memc-load --log /var/log/memc-load.log \\

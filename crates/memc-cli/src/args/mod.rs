@@ -332,10 +332,8 @@ pub(crate) struct Args {
 
     /// Show how the load is doing on a page of this address, with metrics for Prometheus
     ///
-    /// Such as 127.0.0.1:9119, [::1]:9119 or unix:/run/memc-load/http. There are / (the page), /metrics, /healthz,
-    /// /readyz and /status.json; docs/monitoring.md describes them, and memc-load top shows the same in a terminal.
     /// There is no login.
-    #[arg(long, value_name = "ADDR", help_heading = "Output")]
+    #[arg(long, long_help = help::LONG_HELP_ON_LISTEN, value_name = "ADDR", help_heading = "Output")]
     pub(crate) listen: Option<ListenAddress>,
 
     /// Print the manual page, for packages
@@ -375,6 +373,18 @@ pub(crate) enum Operation {
         /// The keys, such as idfa:e7e1a50c0ec2747ca56cd9e1558c0d7c
         #[arg(value_name = "KEY", required = true)]
         keys: Vec<OsString>,
+    },
+    /// Show a running load in the terminal
+    ///
+    /// What the page of --listen shows, from its /status.json. Ends with q.
+    Top {
+        /// The page of --listen.
+        #[arg(
+            help = "Where it listens: host:port, the URL of the page, or unix:/path",
+            value_name = "URL",
+            default_value = "http://127.0.0.1:9119"
+        )]
+        url: String,
     },
     /// Read back every key of the files and compare
     ///

@@ -1,4 +1,4 @@
-//! What the program does instead of a load: the commands `check`, `get` and `verify`.
+//! What the program does instead of a load: the commands `check`, `get`, `verify` and `top`.
 
 mod check;
 mod client;
@@ -6,6 +6,7 @@ mod estimate;
 mod get;
 mod spill;
 mod stdout;
+mod top;
 mod verify;
 
 use std::process::ExitCode;
@@ -51,5 +52,6 @@ fn operate(operation: &Operation, args: &Args) -> Result<u8> {
         Operation::Check { .. } => check::run(args, &mut out),
         Operation::Get { keys } => get::run(keys, args, &mut out),
         Operation::Verify { files } => verify::run(files, args, &mut out),
+        Operation::Top { url } => top::run(url).map(|()| 0),
     }
 }

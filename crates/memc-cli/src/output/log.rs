@@ -44,7 +44,7 @@ pub(crate) struct Line {
 
 /// How many of them are kept, and how long each of them may be.
 const RECENT_LINES: usize = 20;
-const RECENT_BYTES: usize = 1000;
+const RECENT_CHARS: usize = 1000;
 
 #[derive(Debug)]
 struct LogFile {
@@ -110,8 +110,8 @@ impl State {
     fn remember(&self, record: &Record<'_>) {
         if record.level() <= Level::Warn {
             let mut text = record.args().to_string();
-            if text.len() > RECENT_BYTES {
-                text.truncate(text.floor_char_boundary(RECENT_BYTES));
+            if let Some((end, _)) = text.char_indices().nth(RECENT_CHARS) {
+                text.truncate(end);
                 text.push('…');
             }
             let mut recent = self.recent();

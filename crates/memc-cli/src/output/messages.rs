@@ -201,7 +201,7 @@ pub(crate) fn read_back(
 }
 
 /// A duration as people say it: in milliseconds below a second, else in seconds.
-fn rounded(duration: Duration) -> humantime::FormattedDuration {
+pub(crate) fn rounded(duration: Duration) -> humantime::FormattedDuration {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let unit = if millis < 1000 { 1 } else { 1000 };
     humantime::format_duration(Duration::from_millis(millis / unit * unit))

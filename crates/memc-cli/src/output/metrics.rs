@@ -37,10 +37,10 @@ const REASONS: [RejectReason; 7] = [
 /// The exit codes of a round that are always there: all is done; stopped early; done, with losses.
 const EXIT_CODES: [u8; 3] = [0, 1, 3];
 
-/// The `Content-Type` of [`text`].
+/// The `Content-Type` of [`text()`].
 pub(crate) const TEXT: &str = prometheus_text::CONTENT_TYPE;
 
-/// The `Content-Type` of [`open_metrics`].
+/// The `Content-Type` of [`open_metrics()`].
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics in Prometheus' own text format, which the textfile collector takes and `promtool` checks.

@@ -25,10 +25,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::output::metrics;
-use crate::watch::Watched;
 use crate::watch::listener::{Listener, SocketFile};
 use crate::watch::look;
 use crate::watch::status::{self, Verdict};
+use crate::watch::watched::Watched;
 
 /// How many connections are open at most.
 const CONNECTIONS: usize = 64;
@@ -187,6 +187,10 @@ impl Served {
             "/" => answer(StatusCode::OK, HTML, PAGE),
             "/status.json" => {
                 answer(StatusCode::OK, JSON, self.status.or_make(|| json(&status::status(watched))))
+            }
+            // Figures of records that were not sent would be taken for those of records that were.
+            "/metrics" if watched.args.dry => {
+                answer(StatusCode::NOT_FOUND, PLAIN, "a dry run has no metrics\n")
             }
             "/metrics" if asks_for_open_metrics(request.headers()) => {
                 let text = self.open_metrics.or_make(|| metrics::open_metrics(&watched.args, &watched.live));

@@ -100,6 +100,8 @@ pub(crate) struct Seen {
     pub(crate) evictions: u64,
     /// What it said of that the last time.
     evictions_before: Option<u64>,
+    /// Whether it answers no `stats`, as most proxies.
+    pub(crate) no_statistics: bool,
     /// A moving average of the times of its acknowledgments, in seconds.
     pub(crate) round_trip_seconds: Option<f64>,
     round_trips: RoundTrips,
@@ -211,7 +213,8 @@ impl Now {
         match result {
             Ok(status) => {
                 seen.unreachable = None;
-                seen.memory_used_bytes = Some(status.bytes_used);
+                seen.no_statistics = status.no_statistics;
+                seen.memory_used_bytes = (!status.no_statistics).then_some(status.bytes_used);
                 seen.memory_limit_bytes = status.memory_limit_bytes;
                 seen.version = Some(status.version);
                 // One that was restarted counts from 0 again.

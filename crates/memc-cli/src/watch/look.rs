@@ -8,14 +8,15 @@ use memc_core::Loader;
 use memc_core::apps::AppsEncoder;
 
 use crate::inputs::find::Found;
-use crate::watch::Watched;
 use crate::watch::live::{Backlog, Live};
+use crate::watch::watched::Watched;
 
 /// How often the pace is looked at.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-/// How often the files and the servers are looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the files, and the servers, are looked at.
+const FILES: Duration = Duration::from_secs(2);
+const SERVERS: Duration = Duration::from_secs(5);
 
 /// A look at a folder with very many files takes at most this part of the time.
 const SHARE: u32 = 20;
@@ -48,7 +49,7 @@ pub(super) fn count_files(watched: &Watched) {
             let backlog = backlog(&found);
             watched.live.lock().backlog = Some(backlog);
         }
-        thread::sleep(LOOK.max(started.elapsed() * SHARE));
+        thread::sleep(FILES.max(started.elapsed() * SHARE));
     }
 }
 
@@ -76,7 +77,7 @@ pub(super) fn ask_servers(live: &Live, checker: &Loader<AppsEncoder>) {
         for check in checker.check().unwrap_or_default() {
             live.lock().add_check(&check.address, check.result);
         }
-        thread::sleep(LOOK);
+        thread::sleep(SERVERS);
     }
 }
 

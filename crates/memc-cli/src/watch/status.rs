@@ -1,5 +1,7 @@
 //! What `/status.json` says, and `/healthz` and `/readyz`. `docs/monitoring.md` describes it for its readers.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use memc_core::ServerProgress;
 use serde::{Deserialize, Serialize};
@@ -8,9 +10,9 @@ use crate::args::VERSION;
 use crate::output::log;
 use crate::output::report::{self, LineCounts};
 use crate::run::servers;
-use crate::watch::Watched;
 use crate::watch::history;
 use crate::watch::live::{Doing, Now};
+use crate::watch::watched::Watched;
 
 /// Goes up when a name is taken away or changes its meaning, not when one is added.
 const SCHEMA_VERSION: u32 = 1;
@@ -109,6 +111,7 @@ pub(crate) struct Server {
     pub(crate) away_reason: Option<String>,
     pub(crate) away_seconds: Option<f64>,
     pub(crate) version: Option<String>,
+    pub(crate) shares: BTreeMap<String, f64>,
     pub(crate) share: Option<f64>,
     pub(crate) records: u64,
     pub(crate) bytes_in_flight: u64,
@@ -119,6 +122,7 @@ pub(crate) struct Server {
     pub(crate) files_lost: u64,
     pub(crate) memory_used_bytes: Option<u64>,
     pub(crate) memory_limit_bytes: Option<u64>,
+    pub(crate) no_statistics: bool,
 }
 
 /// A warning or an error of the log.
@@ -158,7 +162,7 @@ fn not_ready(servers: &[Server], doing: &Doing) -> Vec<String> {
     match doing {
         Doing::Starting => reasons.push("it has not started to look for files".to_owned()),
         Doing::HeldUp { name, why, .. } => {
-            reasons.push(format!("{name} is not complete ({why}) and holds up all later files"))
+            reasons.push(format!("{name} is not complete ({why}) and holds up all later files"));
         }
         Doing::Stopping(signal) => reasons.push(format!("it stops ({signal})")),
         Doing::Loading | Doing::Waiting => {}
@@ -269,6 +273,7 @@ fn one_server(server: servers::Server, progress: &ServerProgress, all: u64, now:
         away_reason: reason,
         away_seconds,
         version: seen.version,
+        shares: server.shares.into_iter().collect(),
         share,
         records: progress.records,
         bytes_in_flight: progress.bytes_in_flight,
@@ -279,6 +284,7 @@ fn one_server(server: servers::Server, progress: &ServerProgress, all: u64, now:
         files_lost: totals.files_lost,
         memory_used_bytes: seen.memory_used_bytes.or(totals.memory_used_bytes),
         memory_limit_bytes: seen.memory_limit_bytes.or(totals.memory_limit_bytes),
+        no_statistics: seen.no_statistics || totals.has_no_statistics,
     }
 }
 

@@ -106,6 +106,10 @@ fn a_browser_shows_a_load_a_file_that_holds_up_others_a_server_that_is_away_and_
     work.gzip(name, text + &"bad\n".repeat(20) + "imei\tx\tnorth\t2\t3\n")?;
     page.shows("state", "loading")?;
     page.shows("file", &format!("{} (1 of 1)", work.name(name)))?;
+    watched.wait_for("something is in flight", |it| {
+        let servers = it["servers"].as_array().map_or(&[][..], Vec::as_slice);
+        servers.iter().any(|server| server["bytes_in_flight"].as_u64() > Some(0))
+    })?;
     let first = page.bar()?;
     let until = Instant::now() + PATIENCE;
     let mut moved = first;

@@ -35,6 +35,7 @@ mod servers;
 mod service;
 mod signals;
 mod terminal;
+mod top;
 mod variables;
 mod verify;
 mod watch;

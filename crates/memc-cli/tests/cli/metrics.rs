@@ -129,12 +129,9 @@ fn expect(alert: &str, at: &str, fires: Option<&str>) -> String {
     format!("      - {{eval_time: {at}, alertname: {alert}, exp_alerts: {expected}}}\n")
 }
 
-#[test]
-fn alerts_fire_on_losses_that_a_good_round_follows_at_once() -> Result<()> {
-    let work = Workdir::new()?;
-    // The alerts without their texts, which are for people and would only be repeated here.
+/// Writes the alerts to `rules.yml`, without their texts, which are for people and would only be repeated in tests.
+fn write_rules(work: &Workdir) -> Result<()> {
     let alerts = fs::read_to_string(ALERTS)?;
-    promtool(&["check", "rules", ALERTS], None)?;
     let mut in_annotations = false;
     let rules: Vec<_> = alerts
         .lines()
@@ -144,7 +141,33 @@ fn alerts_fire_on_losses_that_a_good_round_follows_at_once() -> Result<()> {
             !in_annotations
         })
         .collect();
-    work.write("rules.yml", rules.join("\n"))?;
+    work.write("rules.yml", rules.join("\n"))
+}
+
+#[test]
+fn each_alert_fires_when_it_should_and_says_what_to_do() -> Result<()> {
+    promtool(&["check", "rules", ALERTS], None)?;
+    let (work, alerts) = (Workdir::new()?, fs::read_to_string(ALERTS)?);
+    write_rules(&work)?;
+    let tests = include_str!("alerts.yml");
+    work.write("tests.yml", tests)?;
+    promtool(&["test", "rules", &work.name("tests.yml")], None)?;
+    for alert in alerts.split("- alert: ").skip(1) {
+        let name = alert.lines().next().context("a name")?;
+        ensure!(alert.contains("summary: ") && alert.contains("What to do:"), "{name} says nothing");
+        ensure!(
+            tests.matches(&format!("alertname: {name}")).count() > 1
+                || ["MemcLoadLosses", "MemcLoadFailed"].contains(&name),
+            "{name} is not tested"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn alerts_fire_on_losses_that_a_good_round_follows_at_once() -> Result<()> {
+    let work = Workdir::new()?;
+    write_rules(&work)?;
 
     // A server that evicts in the first round; then one that is restarted between two rounds, so that files are lost.
     let mut scrapes = Vec::new();

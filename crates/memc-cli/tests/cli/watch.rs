@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use memc_testkit::Memcached;
+use memc_testkit::{Memcached, Twemproxy};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -53,7 +53,8 @@ impl Watched {
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str) -> Result<Answer> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        exchange(stream, &format!("{method} {path} HTTP/1.1\r\n{headers}\r\n"))
+        let request = format!("{method} {path} HTTP/1.1\r\n{headers}\r\n");
+        exchange(stream, &request).with_context(|| self.running.stderr().unwrap_or_default())
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
@@ -191,6 +192,15 @@ fn a_follower_is_watched_from_its_start_to_its_end() -> Result<()> {
     );
     ensure!(open.body.ends_with("# EOF\n"), "{open:?}");
 
+    // The dashboard shows nothing else.
+    let dashboard = include_str!("../../../../dist/grafana/memc-load.json");
+    serde_json::from_str::<Value>(dashboard)?;
+    let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    for name in dashboard.split("memc_load_").skip(1).filter_map(|rest| rest.split(|it| !is_name(it)).next())
+    {
+        ensure!(metrics.body.contains(&format!("\nmemc_load_{name}")), "the dashboard shows {name}");
+    }
+
     // One that is not complete.
     let name = work.name("2.tsv.gz");
     let whole = memc_testkit::gzip(b"imei\tx\t1\t2\t3\n")?;
@@ -224,6 +234,51 @@ fn a_follower_is_watched_from_its_start_to_its_end() -> Result<()> {
     watched.wait_for("all is loaded", |it| it["files_done"] == 2 && it["ready"] == true)?;
     ensure!(watched.get("/readyz")?.status == 200);
     watched.stop(&work)
+}
+
+#[test]
+fn lists_have_their_shares_and_a_proxy_no_statistics() -> Result<()> {
+    let work = Workdir::new()?;
+    let servers = [Memcached::start(&[])?, Memcached::start(&[])?, Memcached::start(&[])?];
+    let [a, b, behind] = servers.each_ref().map(Memcached::address);
+    let twemproxy = Twemproxy::start("ketama", "md5", &[format!("{behind}:1")])?;
+    let proxy = twemproxy.address();
+    let (list, proxied) = (format!("imei={a},{b}:3"), format!("oaid={proxy}"));
+    let options = ["--follow", "--route", &list, "--route", &proxied, "--distribution", "crc32"];
+    let watched = Watched::start(&work, &options)?;
+    let records = |name: &str| -> String { (0..500).map(|id| format!("{name}\t{id}\t1\t2\t3\n")).collect() };
+    work.gzip("1.tsv.gz", records("imei") + &records("oaid"))?;
+    let of = |status: &Value, address: &str| {
+        let servers = status["servers"].as_array().map_or(&[][..], Vec::as_slice);
+        servers.iter().find(|it| it["address"] == address).cloned().unwrap_or_default()
+    };
+    let status = watched.wait_for("loaded, and asked", |it| it["files_done"] == 1 && it["ready"] == true)?;
+    let (a, b, proxy) = (of(&status, &a), of(&status, &b), of(&status, &proxy));
+    ensure!(a["shares"]["imei"] == 0.25 && b["shares"]["imei"] == 0.75, "{status:#}");
+    ensure!(a["records"].as_u64() < b["records"].as_u64() && b["no_statistics"] == false, "{status:#}");
+    ensure!(proxy["no_statistics"] == true && proxy["up"] == true && proxy["share"] == 0.5, "{status:#}");
+    ensure!(proxy["memory_used_bytes"].is_null() && proxy["records"] == 500, "{status:#}");
+    watched.stop(&work)
+}
+
+#[test]
+fn a_dry_run_is_watched_too_and_has_no_metrics() -> Result<()> {
+    let work = Workdir::new()?;
+    // It waits for the other end of a pipe.
+    let pipe = work.path("rejects");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600))?;
+    work.gzip("1.tsv.gz", "idfa\tx\t1\t2\t3\nbad\n")?;
+    let reader = std::fs::File::options().read(true).write(true).open(&pipe)?;
+    let filled = std::fs::File::options().write(true).open(&pipe)?;
+    rustix::io::ioctl_fionbio(&filled, true)?;
+    while (&filled).write(&[0; 4096]).is_ok() {}
+    let rejects = pipe.display().to_string();
+    let watched = Watched::start(&work, &["--dry", "--rejects", &rejects])?;
+    let status = watched.wait_for("loading", |it| it["state"] == "loading")?;
+    ensure!(status["dry"] == true, "{status:#}");
+    ensure!(watched.get("/metrics")?.status == 404);
+    drop((reader, filled));
+    watched.running.kill()
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod groups;
 mod kept;
 mod late;
 mod outages;
+mod progress;
 mod proxies;
 mod rules;
 mod secured;
