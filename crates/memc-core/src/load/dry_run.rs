@@ -3,7 +3,8 @@
 use crate::order::tally::Tally;
 use crate::route::Routes;
 use crate::send::lane::Lane;
-use crate::wire::batch::{Batch, Stored};
+use crate::wire::batch::Stored;
+use crate::wire::bundle::Bundle;
 
 /// A record as a dry run shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +40,15 @@ pub(crate) fn show(
             let mut tally = Tally::default();
             tally.counts.loaded = batch.len() as u64;
             lane.ledger.report(number, tally);
-            lane.spares.give(batch);
+            batch.into_batches().into_iter().for_each(|batch| lane.spares.give(batch));
         }
     }
     records
 }
 
 /// Visits the records of one chunk, each with the index of its batch. No line has more than one.
-fn for_each_in_order(batches: &[Batch], mut visit: impl FnMut(usize, Stored<'_>)) {
-    let mut records: Vec<_> = batches.iter().map(Batch::iter).collect();
+fn for_each_in_order(batches: &[Bundle], mut visit: impl FnMut(usize, Stored<'_>)) {
+    let mut records: Vec<_> = batches.iter().map(Bundle::iter).collect();
     let mut next: Vec<_> = records.iter_mut().map(Iterator::next).collect();
     let line = |record: &Option<Stored<'_>>| record.map_or(u64::MAX, |record| record.line.into());
     let mut lines: Vec<u64> = next.iter().map(line).collect();

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::wire::batch::Batch;
+use crate::wire::bundle::Bundle;
 
 /// A batch waits for others at most this long, about, and twice that at times.
 const GATHER_TIME: Duration = Duration::from_millis(50);
@@ -13,7 +14,7 @@ const GATHER_TIME: Duration = Duration::from_millis(50);
 /// serves the connection takes. The ledger bounds how many batches there can be.
 ///
 /// Where a chunk leaves little for each connection, several batches are handed on together, since each time costs the
-/// thread a wake-up and a write.
+/// thread a wake-up, a write and an acknowledgment.
 #[derive(Debug, Default)]
 pub struct ReorderQueue {
     state: Mutex<State>,
@@ -63,18 +64,18 @@ impl ReorderQueue {
         }
     }
 
-    /// The next batch, if it is to be taken already.
-    pub(crate) fn try_take(&self) -> Option<Batch> {
-        self.lock().take()
+    /// The next batches, if they are to be taken already.
+    pub(crate) fn try_take(&self) -> Option<Bundle> {
+        self.lock().take_bundle(self.gather_bytes)
     }
 
-    /// Waits for the next batch; `None` when there will be none.
-    pub(crate) fn take(&self) -> Option<Batch> {
+    /// Waits for the next batches; `None` when there will be none.
+    pub(crate) fn take(&self) -> Option<Bundle> {
         let mut state = self.lock();
         loop {
-            let batch = state.take();
-            if batch.is_some() || state.closed {
-                return batch;
+            let bundle = state.take_bundle(self.gather_bytes);
+            if bundle.is_some() || state.closed {
+                return bundle;
             }
             state = if self.gather_bytes == 0 {
                 self.ready.wait(state).unwrap_or_else(PoisonError::into_inner)
@@ -121,6 +122,24 @@ impl ReorderQueue {
 }
 
 impl State {
+    /// As many batches as have `gather_bytes` together, if there are. The end of an input is one of its own: before it is
+    /// reported, all before it must be acknowledged.
+    fn take_bundle(&mut self, gather_bytes: usize) -> Option<Bundle> {
+        let mut bundle = Bundle::new(self.take()?);
+        while !bundle.ends_input()
+            && bundle.bytes() < gather_bytes
+            && self.next_in_turn().is_some_and(|batch| !batch.ends_input)
+            && let Some(batch) = self.take()
+        {
+            bundle.push(batch);
+        }
+        Some(bundle)
+    }
+
+    fn next_in_turn(&self) -> Option<&Batch> {
+        self.waiting.front()?.as_ref()
+    }
+
     fn take(&mut self) -> Option<Batch> {
         if self.released == 0 && !self.closed {
             return None;
@@ -145,8 +164,12 @@ mod tests {
         batch
     }
 
-    fn line(batch: Option<Batch>) -> Option<u32> {
-        batch.and_then(|batch| batch.iter().next().map(|record| record.line))
+    fn line(bundle: Option<Bundle>) -> Option<u32> {
+        bundle.and_then(|bundle| bundle.iter().next().map(|record| record.line))
+    }
+
+    fn lines(bundle: Option<Bundle>) -> Vec<u32> {
+        bundle.map_or_else(Vec::new, |bundle| bundle.iter().map(|record| record.line).collect())
     }
 
     #[test]
@@ -159,7 +182,7 @@ mod tests {
         assert_eq!(line(turns.take()), Some(0));
         turns.submit(3, batch(3));
         turns.close();
-        assert_eq!([1, 2, 3].map(|_| line(turns.take())), [Some(1), Some(2), Some(3)]);
+        assert_eq!([1, 2, 3].map(|_| lines(turns.take())), [[1], [2], [3]]);
         assert_eq!(line(turns.take()), None);
     }
 
@@ -186,14 +209,17 @@ mod tests {
         turns.submit(2, batch(2));
         assert_eq!(line(turns.try_take()), None);
         turns.submit(1, batch(1));
-        assert_eq!([0, 1, 2].map(|_| line(turns.try_take())), [Some(0), Some(1), Some(2)]);
+        assert_eq!([0, 1, 2].map(|_| lines(turns.try_take())), [vec![0, 1], vec![2], vec![]]);
         turns.submit(3, batch(3));
         assert_eq!(line(turns.try_take()), None, "from the start again");
         let mut end = Batch::default();
         end.ends_input = true;
         turns.submit(4, end);
-        assert_eq!(line(turns.try_take()), Some(3));
-        assert!(turns.try_take().is_some_and(|batch| batch.ends_input));
+        turns.submit(5, batch(5));
+        assert_eq!(lines(turns.try_take()), [3]);
+        assert!(turns.try_take().is_some_and(|end| end.ends_input() && end.is_empty()), "alone");
+        turns.submit(6, batch(6));
+        assert_eq!(lines(turns.try_take()), [5, 6]);
     }
 
     #[test]
@@ -204,7 +230,7 @@ mod tests {
         turns.submit(1, batch(1));
         turns.hurry(false);
         turns.submit(2, batch(2));
-        assert_eq!([0, 1, 2].map(|_| line(turns.try_take())), [Some(0), Some(1), None]);
+        assert_eq!([0, 1].map(|_| lines(turns.try_take())), [vec![0, 1], vec![]]);
         assert_eq!(line(turns.take()), Some(2), "it has waited");
         turns.submit(3, batch(3));
         turns.close();

@@ -104,7 +104,8 @@ pub struct ServerReport {
     pub address: String,
     /// Records that it acknowledged; in a dry run, that it would have been sent.
     pub records: u64,
-    /// Batches that it acknowledged, each the records of one chunk for one connection.
+    /// Batches that it acknowledged, each the records of one chunk for one connection; with more than 16 connections those
+    /// of several chunks may be one.
     pub batches: u64,
     /// Whether it was another process at the end of the run: all that it acknowledged is lost.
     pub restarted: bool,

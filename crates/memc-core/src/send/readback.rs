@@ -178,7 +178,7 @@ impl Suspects {
         let coming_for = self.ended.map_or(Duration::ZERO, |ended| ended.elapsed());
         self.settled_at = self.settled_at.max(now.checked_add(coming_for.max(MIN_SETTLE)));
         stale.close();
-        connection.send(&stale)?;
+        connection.send(std::slice::from_ref(&stale))?;
         // What is refused will be found to be missing.
         connection.acknowledge()?;
         Ok(false)

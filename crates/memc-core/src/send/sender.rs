@@ -13,7 +13,7 @@ use crate::send::pool::Pooled;
 use crate::send::server::Server;
 use crate::send::window::Window;
 use crate::wire::answers::{Answers, Refusal};
-use crate::wire::batch::Batch;
+use crate::wire::bundle::Bundle;
 use crate::wire::connection::Connection;
 use crate::wire::ending::End;
 use crate::wire::protocol::Protocol;
@@ -106,10 +106,10 @@ impl<'a> Sender<'a> {
         self.server.counters.change_bytes_in_flight(before, bytes);
     }
 
-    /// Takes one step: finishes an empty batch, writes one that is not written, or waits for an answer.
+    /// Takes one step: finishes an empty bundle, writes one that is not written, or waits for an answer.
     fn advance(&mut self) -> io::Result<()> {
-        if self.window.first().is_some_and(Batch::is_empty) {
-            let is_end = self.window.first().is_some_and(|batch| batch.ends_input);
+        if self.window.first().is_some_and(Bundle::is_empty) {
+            let is_end = self.window.first().is_some_and(Bundle::ends_input);
             if !is_end || self.settle()? == Step::Done {
                 self.finish(&Answers::default());
             }
@@ -120,15 +120,11 @@ impl<'a> Sender<'a> {
             return Ok(());
         }
         let connection = open(&mut self.connection)?;
-        if let Some(batch) = self.window.next_to_write(!self.left.suspects.is_empty()) {
-            if !batch.is_empty() {
-                let protocol = connection.manner().protocol;
-                if batch.protocol() != protocol {
-                    let mut translated = self.lane.spares.take();
-                    batch.translate(protocol, &mut translated);
-                    self.lane.spares.give(std::mem::replace(batch, translated));
-                }
-                connection.send(batch)?;
+        if let Some(bundle) = self.window.next_to_write(!self.left.suspects.is_empty()) {
+            if !bundle.is_empty() {
+                let spares = self.lane.spares;
+                bundle.translate(connection.manner().protocol, spares);
+                connection.send(bundle.batches())?;
             }
             self.window.note_written();
             return Ok(());
@@ -233,7 +229,7 @@ impl<'a> Sender<'a> {
     fn collect_acknowledged(&mut self) {
         while self.window.written() > 0 {
             let acknowledged = match self.window.first() {
-                Some(batch) if batch.is_empty() => !batch.ends_input || self.left.suspects.is_empty(),
+                Some(bundle) if bundle.is_empty() => !bundle.ends_input() || self.left.suspects.is_empty(),
                 Some(_) => open(&mut self.connection).is_ok_and(|it| {
                     it.next_acknowledged().is_some_and(|answers| answers.refusals.is_empty())
                 }),
@@ -246,9 +242,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends the first batch, of quiet meta sets, again, asking for an answer to each of its sets, to learn which are refused.
+    /// Sends the first bundle, of quiet meta sets, again, asking for an answer to each of its sets, to learn which are refused.
     ///
-    /// The batches behind it may be stored already, so they are to be written again after it.
+    /// Those behind it may be stored already, so they are to be written again after it.
     fn ask_for_answers(&mut self) -> io::Result<Answers> {
         let connection = open(&mut self.connection)?;
         // From here on the answers that arrive are not those that the window waits for.
@@ -256,7 +252,7 @@ impl<'a> Sender<'a> {
             connection.acknowledge()?;
         }
         let Some(first) = self.window.first() else { return Ok(Answers::default()) };
-        connection.send(&first.non_quiet())?;
+        connection.send(&[first.non_quiet()])?;
         let answers = connection.acknowledge()?;
         if answers.count != first.len() {
             let text = format!("{} answers to {} sets", answers.count, first.len());
@@ -265,37 +261,40 @@ impl<'a> Sender<'a> {
         Ok(answers)
     }
 
-    /// The first batch is acknowledged: reports on it and frees its buffer.
+    /// The first bundle is acknowledged: reports on its batches and frees their buffers.
     fn finish(&mut self, answers: &Answers) {
         let round_trip = self.window.round_trip();
-        let Some((number, batch)) = self.window.finish() else { return };
-        let mut tally = Tally::default();
-        tally.counts.bytes_sent = batch.as_bytes().len() as u64;
-        if !answers.refusals.is_empty() || !self.left.suspects.is_empty() {
-            let mut refusals = answers.refusals.iter().peekable();
-            for (at, record) in batch.iter().enumerate() {
-                let refusal = refusals.next_if(|refusal| refusal.at == at);
-                if let Some(Refusal { text, .. }) = refusal {
-                    let quote =
-                        || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
-                    tally.reject(
-                        record.line,
-                        RejectReason::ServerRefused,
-                        quote,
-                        self.options.report_rejected,
-                    );
+        let mut refusals = answers.refusals.iter().peekable();
+        let (mut records, mut loaded) = (0, 0);
+        for (number, batch) in self.window.finish() {
+            let mut tally = Tally::default();
+            tally.counts.bytes_sent = batch.as_bytes().len() as u64;
+            if !answers.refusals.is_empty() || !self.left.suspects.is_empty() {
+                for (at, record) in (records..).zip(batch.iter()) {
+                    let refusal = refusals.next_if(|refusal| refusal.at == at);
+                    if let Some(Refusal { text, .. }) = refusal {
+                        let quote =
+                            || (format!("{text}: {} of {}", record.key.escape_ascii(), self.address), None);
+                        tally.reject(
+                            record.line,
+                            RejectReason::ServerRefused,
+                            quote,
+                            self.options.report_rejected,
+                        );
+                    }
+                    self.left.suspects.hold(&record, refusal.is_some());
                 }
-                self.left.suspects.hold(&record, refusal.is_some());
             }
+            tally.counts.loaded = batch.len() as u64 - tally.counts.rejected_total();
+            records += batch.len();
+            loaded += tally.counts.loaded;
+            self.server.note_stored(tally.counts.loaded);
+            self.ledger.report(number, tally);
+            self.lane.spares.give(batch);
         }
-        let records = batch.len() as u64 - tally.counts.rejected_total();
-        tally.counts.loaded = records;
-        self.report.records += records;
-        self.report.batches += u64::from(!batch.is_empty());
-        self.server.note_stored(records);
-        self.server.counters.add_batch(records, round_trip.filter(|_| !batch.is_empty()));
-        self.ledger.report(number, tally);
-        self.lane.spares.give(batch);
+        self.report.records += loaded;
+        self.report.batches += u64::from(records > 0);
+        self.server.counters.add_batch(loaded, round_trip.filter(|_| records > 0));
         if self.left.failing.take().is_some() {
             self.server.away.end(&|event| self.ledger.emit(event));
         }

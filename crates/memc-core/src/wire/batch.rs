@@ -121,6 +121,11 @@ impl Batch {
         }
     }
 
+    /// Takes back that it is closed: another batch follows, which closes both.
+    pub(crate) fn reopen(&mut self) {
+        self.commands.truncate(self.records.last().map_or(0, |place| place.end));
+    }
+
     /// What goes over the wire, once it is closed.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.commands
@@ -136,11 +141,11 @@ impl Batch {
         into.close();
     }
 
-    /// The same meta sets in the form in which each one is answered.
-    pub(crate) fn non_quiet(&self) -> Self {
+    /// Meta sets of these records, which have about so many bytes, in the form in which each one is answered.
+    pub(crate) fn non_quiet<'a>(bytes: usize, records: impl Iterator<Item = Stored<'a>>) -> Self {
         let mut batch = Self::default();
-        batch.reserve(self.commands.len());
-        for record in self.iter() {
+        batch.reserve(bytes);
+        for record in records {
             let (key, value) = (record.key, record.value);
             meta::push_set(&mut batch.commands, key, value, record.attributes(), Answers::All);
             batch.note(record.line, key, value);
@@ -270,6 +275,10 @@ mod tests {
         batch
     }
 
+    fn non_quiet(batch: &Batch) -> Batch {
+        Batch::non_quiet(0, batch.iter())
+    }
+
     fn records(batch: &Batch) -> Vec<(u32, &[u8], &[u8])> {
         batch.iter().map(|it| (it.line, it.key, it.value)).collect()
     }
@@ -287,7 +296,7 @@ mod tests {
             b"set idfa:a 0 0 3\r\none\r\nset gaid:b 0 0 0\r\n\r\nset x 0 0 19\r\nin\r\nside ms x 1 q\r\n\r\n"
         );
         assert_eq!(
-            sample().non_quiet().as_bytes(),
+            non_quiet(&sample()).as_bytes(),
             b"ms idfa:a 3\r\none\r\nms gaid:b 0\r\n\r\nms x 19\r\nin\r\nside ms x 1 q\r\n\r\nmn\r\n"
         );
     }
@@ -297,7 +306,7 @@ mod tests {
         let expected: [(u32, &[u8], &[u8]); 3] =
             [(0, b"idfa:a", b"one"), (7, b"gaid:b", b""), (9, b"x", b"in\r\nside ms x 1 q\r\n")];
         assert_eq!(records(&sample()), expected);
-        assert_eq!(records(&sample().non_quiet()), expected);
+        assert_eq!(records(&non_quiet(&sample())), expected);
         let mut classic = Batch::default();
         sample().translate(Protocol::Classic, &mut classic);
         assert_eq!(records(&classic), expected);
@@ -319,7 +328,7 @@ mod tests {
         classic.translate(Protocol::Meta, &mut meta);
         batch.close();
         assert_eq!(meta.as_bytes(), batch.as_bytes(), "there and back");
-        for batch in [&batch, &batch.non_quiet(), &classic] {
+        for batch in [&batch, &non_quiet(&batch), &classic] {
             assert!(batch.iter().map(|record| record.attributes()).eq(all));
         }
     }

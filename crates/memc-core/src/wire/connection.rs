@@ -3,7 +3,7 @@
 //! While it writes it reads what has arrived, so the two sides can never block each other, however many
 //! refusals the server sends.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::time::Instant;
 
 use crate::wire::answers::{AnswerReader, Answers, closed};
@@ -73,15 +73,21 @@ impl Connection {
         self.stream.ends()
     }
 
-    /// Writes a closed batch.
-    pub(crate) fn send(&mut self, batch: &Batch) -> io::Result<()> {
-        self.answers.expect(batch.len(), batch.protocol());
-        let result = self.write_batch(batch);
+    /// Writes batches of one protocol, of which the last one is closed: they are acknowledged together.
+    pub(crate) fn send(&mut self, batches: &[Batch]) -> io::Result<()> {
+        let Some(last) = batches.last() else { return Ok(()) };
+        self.answers.expect(batches.iter().map(Batch::len).sum(), last.protocol());
+        self.moved = Instant::now();
+        let result = if last.protocol() == Protocol::Meta && self.stream.max_write_bytes().is_none() {
+            self.write_at_once(batches)
+        } else {
+            batches.iter().try_for_each(|batch| self.write_in_pieces(batch))
+        };
         self.broken |= result.is_err();
         result
     }
 
-    /// Waits for the end of the oldest batch that was sent, and returns the answers to it: of quiet sets
+    /// Waits for the end of the oldest batches that were sent, and returns the answers to it: of quiet sets
     /// just the refusals, of others one a record.
     pub(crate) fn acknowledge(&mut self) -> io::Result<Answers> {
         let result = self.read_batch();
@@ -94,7 +100,7 @@ impl Connection {
         Ending::begin(self.stream)
     }
 
-    /// The answers to the oldest batch, if all of them have arrived already.
+    /// The answers to the oldest batches that were sent together, if all of them have arrived already.
     pub(crate) fn next_acknowledged(&mut self) -> Option<Answers> {
         self.answers.next_closed()
     }
@@ -104,12 +110,27 @@ impl Connection {
         self.broken || self.answers.is_waiting()
     }
 
-    fn write_batch(&mut self, batch: &Batch) -> io::Result<()> {
+    /// With as few writes as possible.
+    fn write_at_once(&mut self, batches: &[Batch]) -> io::Result<()> {
+        let mut slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(batch.as_bytes())).collect();
+        let mut slices = &mut slices[..];
+        // Those without a byte do not count as something to write.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match self.write(slices)? {
+                Some(length) => IoSlice::advance_slices(&mut slices, length),
+                None => self.read_or_wait_for_room()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// No more at once than the stream or the protocol allows.
+    fn write_in_pieces(&mut self, batch: &Batch) -> io::Result<()> {
         let bytes = batch.as_bytes();
         let is_answered = batch.protocol() == Protocol::Classic;
         let most = [self.stream.max_write_bytes(), is_answered.then_some(PIECE_BYTES)];
         let most = most.into_iter().flatten().min().unwrap_or(bytes.len());
-        self.moved = Instant::now();
         let mut start = 0;
         while start < bytes.len() {
             let end = match bytes.len() - start > most {
@@ -137,21 +158,23 @@ impl Connection {
 
     fn write_piece(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.write(bytes)? {
+            match self.write(&[IoSlice::new(bytes)])? {
                 Some(length) => bytes = &bytes[length..],
-                None => {
-                    self.read_available()?;
-                    self.patience.wait(&self.stream, true, self.moved)?;
-                }
+                None => self.read_or_wait_for_room()?,
             }
         }
         Ok(())
     }
 
+    fn read_or_wait_for_room(&mut self) -> io::Result<()> {
+        self.read_available()?;
+        self.patience.wait(&self.stream, true, self.moved)
+    }
+
     /// How many bytes are taken at once; `None` if there is no room.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+    pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         loop {
-            match self.stream.write(bytes) {
+            match self.stream.write_vectored(pieces) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(length) => {
                     self.moved = Instant::now();

@@ -4,6 +4,7 @@ pub(crate) mod address;
 pub(crate) mod answers;
 pub(crate) mod attributes;
 pub(crate) mod batch;
+pub(crate) mod bundle;
 pub(crate) mod classic;
 pub(crate) mod connection;
 pub(crate) mod ending;

@@ -1,6 +1,6 @@
 //! What a server is asked between batches: what it is, which connections it has, what it holds under a key.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 use crate::wire::answers::{self, MAX_LINE_BYTES, closed, no_meta, unexpected};
@@ -189,7 +189,7 @@ impl Connection {
     fn write_question(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.moved = Instant::now();
         while !bytes.is_empty() {
-            match self.write(bytes)? {
+            match self.write(&[IoSlice::new(bytes)])? {
                 Some(length) => bytes = &bytes[length..],
                 None => self.patience.wait(&self.stream, true, self.moved)?,
             }

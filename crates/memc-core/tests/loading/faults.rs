@@ -23,6 +23,9 @@ pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 /// For tests with many connections that end: for so long the end of an input waits for what may come late.
 const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
 
+/// With so many to each server, batches are gathered, and acknowledged together.
+const GATHERING_CONNECTIONS: usize = 5;
+
 /// How many loads of such a test run at the same time.
 const SETUPS: usize = 8;
 
@@ -35,6 +38,8 @@ pub(crate) struct Setup {
     timeout: Duration,
     /// Not found out, since a disturbance of that costs no retry.
     protocol: Protocol,
+    /// To each server.
+    connections: usize,
 }
 
 /// The outcome of one load.
@@ -87,7 +92,8 @@ impl Setup {
 
     fn of(protocol: Protocol) -> Result<Self> {
         let servers = Servers::start(&[])?;
-        Ok(Self { servers, all: Model::new(), loads: 0, timeout: patient().io_timeout, protocol })
+        let timeout = patient().io_timeout;
+        Ok(Self { servers, all: Model::new(), loads: 0, timeout, protocol, connections: 1 })
     }
 
     /// A proxy with faults for the connections of one load.
@@ -111,6 +117,7 @@ impl Setup {
         let mut options = patient();
         options.io_timeout = self.timeout;
         options.protocol = Some(self.protocol);
+        options.connections = u32::try_from(self.connections)?;
         let report = self.loader(&proxy, options)?.load(files.inputs(), |event| {
             if let Event::InputFinished(file) = event {
                 files.check_stored(&self.servers, file.index)?;
@@ -135,8 +142,14 @@ impl Setup {
         // The answer to `stats` has as many bytes as later only when it has been in use.
         let outcomes = [self.load(&[])?, self.load(&[])?, self.load(&[])?];
         for outcome in &outcomes {
-            assert_eq!((outcome.retries(), outcome.connections), (0, 1));
-            assert!(outcome.report.servers[BEHIND].batches > 30, "each answered by four bytes");
+            // Of several, one may be made when another is free again.
+            let (retries, connections) = (outcome.retries(), outcome.connections);
+            assert!(
+                retries == 0 && (1..=self.connections).contains(&connections),
+                "{retries}, {connections}"
+            );
+            let batches = outcome.report.servers[BEHIND].batches;
+            assert!(self.connections > 1 || batches > 30, "{batches} batches, each answered by four bytes");
         }
         let Outcome { sent, answered, report, .. } = &outcomes[2];
         let middle = middle(&self.servers, *answered, &report.servers[BEHIND], self.protocol)?;
@@ -261,6 +274,7 @@ fn at_the_same_time(
     protocol: Protocol,
     timeout: Duration,
     faults: &[Fault],
+    connections: usize,
     attempt: impl Fn(&mut Setup, &[Fault]) -> Result + Sync,
 ) -> Result {
     std::thread::scope(|scope| {
@@ -269,13 +283,14 @@ fn at_the_same_time(
             .map(|share| {
                 scope.spawn(move || {
                     let mut setup = Setup::of(protocol)?;
+                    setup.connections = connections;
                     setup.load_undisturbed()?;
                     setup.timeout = timeout;
                     faults
-                        .chunks(1)
+                        .iter()
                         .skip(share)
                         .step_by(SETUPS)
-                        .try_for_each(|it| attempt(&mut setup, it))?;
+                        .try_for_each(|it| attempt(&mut setup, &vec![it.clone(); connections]))?;
                     setup.finish()
                 })
             })
@@ -285,12 +300,12 @@ fn at_the_same_time(
 }
 
 fn assert_each_survived(protocol: Protocol, timeout: Duration, faults: &[Fault]) -> Result {
-    at_the_same_time(protocol, timeout, faults, Setup::assert_survives)
+    at_the_same_time(protocol, timeout, faults, 1, Setup::assert_survives)
 }
 
 /// As [`assert_each_survived`], where a fault may come too late to cost a retry.
 fn load_with_each(protocol: Protocol, faults: &[Fault]) -> Result {
-    at_the_same_time(protocol, BRIEF_TIMEOUT, faults, |setup, fault| setup.load(fault).map(drop))
+    at_the_same_time(protocol, BRIEF_TIMEOUT, faults, 1, |setup, fault| setup.load(fault).map(drop))
 }
 
 #[test]
@@ -309,6 +324,24 @@ fn a_connection_may_be_cut_after_any_byte_of_an_answer() -> Result {
     let places = (0..=8).chain(middle - 50..middle - 42).chain([middle, middle + 50]);
     assert_each_survived(Protocol::Meta, BRIEF_TIMEOUT, &places.map(Fault::CutAnswered).collect::<Vec<_>>())?;
     load_with_each(Protocol::Meta, &(answered - 4..=answered).map(Fault::CutAnswered).collect::<Vec<_>>())
+}
+
+/// Where several batches are acknowledged together, each of the connections is cut in the first ones or those after them.
+#[test]
+fn connections_may_be_cut_after_any_byte_of_batches_that_are_acknowledged_together() -> Result {
+    let mut setup = Setup::start()?;
+    let alone = setup.load(&[])?.report.servers[BEHIND].batches;
+    setup.connections = GATHERING_CONNECTIONS;
+    let together = setup.load(&[])?.report.servers[BEHIND].batches;
+    assert!(together < alone, "{together} batches, while one connection has {alone} alone");
+    let Bytes { sent, .. } = setup.load_undisturbed()?;
+    // Their shares of the keys differ.
+    let places = spread(sent / GATHERING_CONNECTIONS / 2, 40);
+    let faults: Vec<_> = places.map(Fault::CutSent).collect();
+    at_the_same_time(Protocol::Meta, BRIEF_TIMEOUT, &faults, GATHERING_CONNECTIONS, |setup, faults| {
+        assert!(setup.load(faults)?.retries() > 0, "{faults:?}");
+        Ok(())
+    })
 }
 
 /// The same for the classic protocol, at fewer places: how a connection is given up, and what is sent again, is code that
@@ -458,7 +491,7 @@ fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
 fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
     let retries = std::thread::scope(|scope| {
         let shares: Vec<_> = (0..SETUPS)
-            .map(|share| scope.spawn(move || cut_while_refused(Protocol::Meta, 20, share)))
+            .map(|share| scope.spawn(move || cut_while_refused(Protocol::Meta, 1, 20, share)))
             .collect();
         shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
     })?;
@@ -466,11 +499,23 @@ fn a_connection_may_be_cut_while_refused_batches_are_sent_again() -> Result {
     Ok(())
 }
 
+/// The same where several batches are acknowledged together.
+#[test]
+fn connections_may_be_cut_while_refused_batches_that_were_together_are_sent_again() -> Result {
+    let retries = std::thread::scope(|scope| {
+        let cut = |share| move || cut_while_refused(Protocol::Meta, GATHERING_CONNECTIONS, 24, share);
+        let shares: Vec<_> = (0..SETUPS).map(|share| scope.spawn(cut(share))).collect();
+        shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
+    })?;
+    assert!(retries > 24, "{retries}");
+    Ok(())
+}
+
 /// In the classic protocol nothing is sent again to learn what is refused, so fewer places will do.
 #[test]
 fn a_classic_connection_may_be_cut_while_sets_are_refused() -> Result {
     let retries = std::thread::scope(|scope| {
-        let share = |share| move || cut_while_refused(Protocol::Classic, 3, share);
+        let share = |share| move || cut_while_refused(Protocol::Classic, 1, 3, share);
         let shares: Vec<_> = (0..SETUPS).map(|at| scope.spawn(share(at))).collect();
         shares.into_iter().map(|share| share.join().map_err(|_| "a panic")?).sum::<Result<u64>>()
     })?;
@@ -479,7 +524,7 @@ fn a_classic_connection_may_be_cut_while_sets_are_refused() -> Result {
 }
 
 /// One share of the places, on servers of its own; how many retries they cost.
-fn cut_while_refused(protocol: Protocol, places: usize, share: usize) -> Result<u64> {
+fn cut_while_refused(protocol: Protocol, connections: usize, places: usize, share: usize) -> Result<u64> {
     let servers = Servers::start(&["-I", "8k", "-o", "slab_chunk_max=4096"])?;
     let large = vec!["4294967295"; 2000].join(",");
     let mut model = Model::new();
@@ -498,6 +543,7 @@ fn cut_while_refused(protocol: Protocol, places: usize, share: usize) -> Result<
         options.io_timeout = BRIEF_TIMEOUT;
         options.chunk_bytes = 100;
         options.protocol = Some(protocol);
+        options.connections = u32::try_from(connections)?;
         let report = loader(&servers, &proxy, options)?.load([input("refused", text)], ignore)?;
         assert_eq!(report.counts.loaded, 87, "{faults:?}");
         assert_eq!(report.counts.rejected[&RejectReason::ServerRefused], 3, "{faults:?}");
@@ -505,13 +551,15 @@ fn cut_while_refused(protocol: Protocol, places: usize, share: usize) -> Result<
         Ok((proxy.sent(), middle, report.servers[BEHIND].retries))
     };
     let (sent, middle, _) = load(Vec::new())?;
-    let sent = spread(sent, places).map(Fault::CutSent);
+    let sent = spread(sent / connections, places).map(Fault::CutSent);
     let step = 120 / (places / 2 + 2);
-    let answered = (0..places / 2 + 2).map(|at| Fault::CutAnswered(middle - 60 + step * at));
+    // With several connections there is no such place.
+    let answered = if connections == 1 { places / 2 + 2 } else { 0 };
+    let answered = (0..answered).map(|at| Fault::CutAnswered(middle - 60 + step * at));
     // How much is sent again depends on how much was on its way, so a fault may come too late to strike.
     let mut retries = 0;
     for fault in sent.chain(answered).skip(share).step_by(SETUPS) {
-        retries += load(vec![fault])?.2;
+        retries += load(vec![fault; connections])?.2;
     }
     servers.assert_hold(&model)?;
     Ok(retries)

@@ -5,7 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use memc_core::apps::AppsEncoder;
-use memc_core::{Address, Distribution, Error, Group, GroupServer, Input, Loader};
+use memc_core::{
+    Address, Distribution, Error, Event, Group, GroupServer, Input, Loader, Protocol, RejectReason,
+};
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
 use crate::faults::SHORT_TIMEOUT;
@@ -119,6 +121,67 @@ fn many_connections_gather_their_batches_and_hold_nothing_up() -> Result {
         let report = loader.load(inputs.collect::<Vec<_>>(), ignore)?;
         assert_eq!(report.counts.loaded, model.loaded);
         assert!(report.duration < Duration::from_secs(10), "{:?}", report.duration);
+        let mut found = HashMap::new();
+        for server in &servers {
+            found.extend(server.contents()?.into_iter().map(|(key, item)| (key, item.value)));
+        }
+        assert!(found == expected, "{} of {} records", found.len(), expected.len());
+    }
+    Ok(())
+}
+
+/// With many connections their batches are acknowledged together: what is refused is found in the middle of them.
+#[test]
+fn refused_records_are_found_among_batches_that_are_acknowledged_together() -> Result {
+    let start = || Memcached::start(&["-I", "8k", "-o", "slab_chunk_max=4096"]);
+    let servers = (0..3).map(|_| start()).collect::<io::Result<Vec<_>>>()?;
+    let addresses: Vec<_> = servers.iter().map(Memcached::address).collect();
+    let group = group(&addresses)?;
+    let large = vec!["4294967295"; 2000].join(",");
+    let mut expected: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut expected_rejects = Vec::new();
+    let mut texts = [String::new(), String::new()];
+    for (file, text) in texts.iter_mut().enumerate() {
+        for number in 0..3000_u32 {
+            let is_large = number % 101 == 50;
+            let (name, apps) = (DEVICE_TYPES[number as usize % 4], if is_large { &large } else { "1,2" });
+            let line = format!("{name}\tkey{}\t{number}\t{file}\t{apps}", number % 907);
+            let mut one = Model::new();
+            one.load(line.as_bytes());
+            // What is refused leaves nothing under its key.
+            for (key, value) in one.servers.into_values().flatten() {
+                expected.insert(key.clone(), value);
+                if is_large {
+                    expected.remove(&key);
+                    expected_rejects.push((file, u64::from(number) + 1, line.clone().into_bytes()));
+                }
+            }
+            *text += &line;
+            text.push('\n');
+        }
+    }
+    for protocol in [Protocol::Meta, Protocol::Classic] {
+        let mut options = small_chunks(300);
+        options.connections = 6;
+        options.report_rejected = true;
+        options.protocol = Some(protocol);
+        let loader =
+            Loader::new(AppsEncoder::new(DEVICE_TYPES), DEVICE_TYPES.map(|_| group.clone()), options);
+        let inputs: Vec<_> = texts.iter().map(|text| input("log", text.as_bytes())).collect();
+        let mut rejects = Vec::new();
+        let report = loader.load(inputs, |event| {
+            if let Event::LinesRejected { index, lines, .. } = event {
+                rejects.extend(lines.lines().map(|(line, _, text)| (index, line, text.to_vec())));
+            }
+            Ok(())
+        })?;
+        assert!(rejects == expected_rejects, "{} of {}", rejects.len(), expected_rejects.len());
+        let refused = report.counts.rejected[&RejectReason::ServerRefused];
+        assert_eq!((report.counts.loaded + refused, refused), (6000, expected_rejects.len() as u64));
+        let records: u64 = report.servers.iter().map(|server| server.records).sum();
+        let batches: u64 = report.servers.iter().map(|server| server.batches).sum();
+        assert_eq!(records, report.counts.loaded);
+        assert!(batches < records / 3, "{batches} batches, where most had one record");
         let mut found = HashMap::new();
         for server in &servers {
             found.extend(server.contents()?.into_iter().map(|(key, item)| (key, item.value)));
