@@ -21,6 +21,9 @@ use crate::state::State;
 /// How long a wait for a message may overlook that something has happened here.
 const CHECK: Duration = Duration::from_millis(10);
 
+/// The same while nothing is loaded.
+const IDLE_CHECK: Duration = Duration::from_millis(50);
+
 /// A process gives others at least this long between two signs of life.
 const MIN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -176,7 +179,7 @@ impl Net {
             if stop.is_requested() {
                 return Err(ClusterError::Cancelled);
             }
-            match self.incoming.recv_timeout(CHECK) {
+            match self.incoming.recv_timeout(IDLE_CHECK) {
                 Ok(Incoming::Message(_, Message::Begin(begin))) => return Ok(Some(begin)),
                 Ok(Incoming::Message(_, Message::Done)) => return Ok(None),
                 Ok(Incoming::Message(from, Message::Failed(failed))) => {

@@ -108,6 +108,25 @@ fn processes_leave_what_one_leaves_and_only_the_first_reports() -> Result<()> {
     Ok(())
 }
 
+/// The second process reads the second file, of whose lines a server refuses one; the first one has the text of all.
+#[test]
+fn rejected_lines_of_any_process_come_with_file_and_line() -> Result<()> {
+    let work = Workdir::new()?;
+    let large = format!("gaid\tlarge\t1\t2\t{}", vec!["4294967295"; 200_000].join(","));
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\nno line\n")?;
+    work.gzip("2.tsv.gz", format!("idfa\tb\t1\t2\t3\n{large}\nadid\tc\t1\t2\t3\nno line either\n"))?;
+    let rejects = work.name("rejects");
+    let runs = finish(&work, start(&work, 2, &["--rejects", &rejects])?)?;
+    runs[0].exits(3)?;
+    runs[1].exits(0)?;
+    let (one, two) = (work.name("1.tsv.gz"), work.name("2.tsv.gz"));
+    let expected = format!(
+        "{one}\t2\tfield_count\tno line\n{two}\t2\tserver_refused\t{large}\n{two}\t4\tfield_count\tno line either\n"
+    );
+    ensure!(std::fs::read_to_string(&rejects)? == expected, "{}", runs[0]);
+    work.holds(&model(&["idfa\ta\t1\t2\t3\nidfa\tb\t1\t2\t3\nadid\tc\t1\t2\t3\n"]))
+}
+
 #[test]
 fn processes_killed_at_random_moments_lose_nothing() -> Result<()> {
     let set = Set::new(LINES)?;

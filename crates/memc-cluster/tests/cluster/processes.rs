@@ -109,7 +109,7 @@ fn a_broken_file_is_reported_by_the_first_process_and_ends_all() -> Result {
 
 #[test]
 fn a_server_that_another_process_writes_to_is_restarted() -> Result {
-    let logs = Logs::of_lines(&[300, 8000, 1000])?;
+    let logs = Logs::of_lines(&[300, 5000, 500])?;
     let mut servers = Servers::start(&[])?;
     let hosts = free_hosts(2)?;
     let loaders = [servers.loader(small_chunks(1000))?, servers.loader(small_chunks(1000))?];

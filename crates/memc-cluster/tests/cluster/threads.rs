@@ -120,7 +120,7 @@ fn a_dry_run_shows_all_records_in_their_order() -> Result {
 
 #[test]
 fn a_restarted_server_is_loaded_again_from_the_file_in_progress() -> Result {
-    let logs = Logs::of_lines(&[300, 20_000, 3000])?;
+    let logs = Logs::of_lines(&[300, 6000, 500])?;
     let mut servers = Servers::start(&[])?;
     let loader = servers.loader(small_chunks(1000))?;
     let (mut restarts, finished) = (0, AtomicUsize::new(0));
@@ -145,7 +145,7 @@ fn a_restarted_server_is_loaded_again_from_the_file_in_progress() -> Result {
 
 #[test]
 fn what_stops_it_stops_all_workers() -> Result {
-    let logs = Logs::of_lines(&[3000, 30_000, 3000])?;
+    let logs = Logs::of_lines(&[1000, 15_000, 1000])?;
     let servers = Servers::start(&[])?;
     let loader = servers.loader(small_chunks(1000))?;
     let mut cluster = Cluster::alone(2, ahead(3));

@@ -45,6 +45,18 @@ enum Mapping {
     Rendezvous(Rendezvous),
 }
 
+impl Mapping {
+    #[inline(never)]
+    fn server(&self, key: &[u8]) -> usize {
+        match self {
+            Self::Single => 0,
+            Self::Ring(ring, hash) => ring.point(hash(key)).1,
+            Self::Buckets(buckets, hash) => buckets.bucket(hash(key)).1,
+            Self::Rendezvous(rendezvous) => rendezvous.highest(key).1,
+        }
+    }
+}
+
 impl Group {
     /// A group of these servers, in the order in which its readers have them.
     ///
@@ -63,14 +75,11 @@ impl Group {
     }
 
     /// The index among [`servers`](Self::servers) of the one that holds the key.
+    #[inline]
     #[must_use]
     pub fn server(&self, key: &[u8]) -> usize {
-        match &self.mapping {
-            Mapping::Single => 0,
-            Mapping::Ring(ring, hash) => ring.point(hash(key)).1,
-            Mapping::Buckets(buckets, hash) => buckets.bucket(hash(key)).1,
-            Mapping::Rendezvous(rendezvous) => rendezvous.highest(key).1,
-        }
+        // Without a call for the many groups that are one server.
+        if let Mapping::Single = self.mapping { 0 } else { self.mapping.server(key) }
     }
 
     /// Why [`server`](Self::server) chooses the one that it does.
