@@ -29,8 +29,9 @@ struct Process {
     stats: ServerStats,
     /// When these were seen: what was asked before says nothing of an order between the two.
     seen: Instant,
-    /// How many records had been stored by then.
-    stored: u64,
+    /// How many records had been sent by then, those that were sent again included: its counters may have all of them,
+    /// acknowledged or not.
+    sent: u64,
     evictions_before: u64,
 }
 
@@ -49,18 +50,18 @@ pub(crate) struct Left {
 
 impl Known {
     /// Whether `stats`, asked when `stored` records had been acknowledged, are of another process than the one
-    /// that was known: then all it held is lost.
-    pub(crate) fn observe(&self, stats: &ServerStats, asked: Instant, stored: u64, stored_now: u64) -> bool {
+    /// that was known: then all it held is lost. `sent_now` is how many records have been sent by now.
+    pub(crate) fn observe(&self, stats: &ServerStats, asked: Instant, stored: u64, sent_now: u64) -> bool {
         let mut process = lock(&self.process);
         let now = Process {
             stats: *stats,
             seen: Instant::now(),
-            stored: stored_now,
+            sent: sent_now,
             evictions_before: stats.evictions,
         };
         match &mut *process {
             Some(known) if known.seen > asked => false,
-            Some(known) if !stats.is_other_process(&known.stats, stored.saturating_sub(known.stored)) => {
+            Some(known) if !stats.is_other_process(&known.stats, stored.saturating_sub(known.sent)) => {
                 *known = Process { evictions_before: known.evictions_before, ..now };
                 false
             }
@@ -141,4 +142,32 @@ impl Known {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that holds it panics half way through a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::stats::StatsReader;
+
+    fn stats(total_items: u64) -> ServerStats {
+        let mut reader = StatsReader::default();
+        let text = format!(
+            "STAT pid 1\nSTAT uptime 2\nSTAT time 3\nSTAT evictions 0\nSTAT total_items {total_items}\n\
+            STAT cmd_set {total_items}"
+        );
+        text.lines().for_each(|line| reader.line(line.as_bytes()).expect("a line of stats"));
+        reader.finish().expect("all that is needed")
+    }
+
+    /// A second connection is made while the first one has records in flight, to a server that has just started.
+    #[test]
+    fn records_that_were_in_flight_are_not_missing_later() {
+        let known = Known::default();
+        let observe = |total, stored, sent| known.observe(&stats(total), Instant::now(), stored, sent);
+        assert!(!observe(0, 0, 0));
+        assert!(!observe(1000, 600, 1000), "400 are stored and not acknowledged");
+        assert!(!observe(1001, 1001, 1001));
+        assert!(!observe(1500, 1500, 1500));
+        assert!(observe(1550, 1600, 1600), "50 that were sent since are not there");
+    }
 }

@@ -124,6 +124,7 @@ impl<'a> Sender<'a> {
             if !bundle.is_empty() {
                 let spares = self.lane.spares;
                 bundle.translate(connection.manner().protocol, spares);
+                self.server.note_sent(bundle.len());
                 connection.send(bundle.batches())?;
             }
             self.window.note_written();
@@ -252,6 +253,7 @@ impl<'a> Sender<'a> {
             connection.acknowledge()?;
         }
         let Some(first) = self.window.first() else { return Ok(Answers::default()) };
+        self.server.note_sent(first.len());
         connection.send(&[first.non_quiet()])?;
         let answers = connection.acknowledge()?;
         if answers.count != first.len() {

@@ -42,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) counters: Arc<ServerCounters>,
     /// Records that it has stored in this load.
     stored: AtomicU64,
+    /// Records that were sent to it in this load, each time that they were.
+    sent: AtomicU64,
     /// Whether the attempt has ended while a connection to it failed.
     failing: AtomicBool,
     /// Whether no connection of an earlier process is left, as far as that can be seen.
@@ -68,6 +70,7 @@ impl Server {
             away: Away::new(address.to_string(), options.retry_timeout),
             counters,
             stored: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             is_clear: AtomicBool::new(false),
             was_silent: AtomicBool::new(false),
@@ -103,7 +106,7 @@ impl Server {
             Err(error) => return Err(std::mem::replace(error, io::ErrorKind::NotConnected.into())),
         };
         let Some((stats, asked)) = connection.first_stats() else { return Ok(Some(attempt)) };
-        if self.known.observe(&stats, asked, stored, self.stored.load(Ordering::Relaxed)) {
+        if self.known.observe(&stats, asked, stored, self.sent.load(Ordering::Relaxed)) {
             self.known.forget_manner();
             return Ok(None);
         }
@@ -141,6 +144,11 @@ impl Server {
         Ok(())
     }
 
+    /// More records are sent to it next.
+    pub(crate) fn note_sent(&self, records: usize) {
+        self.sent.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
     /// It has stored more records.
     pub(crate) fn note_stored(&self, records: u64) {
         self.stored.fetch_add(records, Ordering::Relaxed);
@@ -173,7 +181,10 @@ impl Server {
             let stored = self.stored.load(Ordering::Relaxed);
             let asked = Instant::now();
             let error = match self.stats() {
-                Ok(stats) => break Ok(self.known.observe(&stats, asked, stored, stored)),
+                Ok(stats) => {
+                    let sent = self.sent.load(Ordering::Relaxed);
+                    break Ok(self.known.observe(&stats, asked, stored, sent));
+                }
                 Err(error) => error,
             };
             if backoff.elapsed() >= retry_timeout || stop.is_requested() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use memc_core::apps::AppsEncoder;
 use memc_core::{
-    Address, Distribution, Error, Event, Group, GroupServer, Input, Loader, Protocol, RejectReason,
+    Address, Distribution, Error, Event, Group, GroupServer, Input, Loader, Protocol, RejectReason, RunReport,
 };
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
@@ -73,7 +73,9 @@ fn the_last_record_of_each_key_is_on_the_server_that_its_group_chooses() -> Resu
         },
         ignore,
     )?;
-    assert_eq!(dry.servers.iter().map(|server| server.records).collect::<Vec<_>>(), shown);
+    let records = |report: &RunReport| report.servers.iter().map(|it| it.records).collect::<Vec<_>>();
+    assert_eq!(records(&dry), shown);
+    assert_eq!(records(&dry), records(&report));
     Ok(())
 }
 
