@@ -123,6 +123,13 @@ fn small_chunks(chunk_bytes: usize) -> Options {
     options
 }
 
+/// For tests in which a server starts again, however long that takes on a busy machine.
+fn patient(chunk_bytes: usize) -> Options {
+    let mut options = small_chunks(chunk_bytes);
+    options.retry_timeout = std::time::Duration::from_secs(20);
+    options
+}
+
 fn ahead(files: usize) -> Ahead {
     Ahead { files, bytes: 64 << 20 }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use memc_cluster::{Cluster, ClusterError, Hosts, Membership};
 use memc_core::{Error, Event, LoadError, RunReport};
 
-use crate::{Logs, Result, Servers, ahead, assert_counts, small_chunks};
+use crate::{Logs, Result, Servers, ahead, assert_counts, patient, small_chunks};
 
 /// Addresses that nobody listens on.
 fn free_hosts(processes: usize) -> Result<Hosts> {
@@ -112,7 +112,7 @@ fn a_server_that_another_process_writes_to_is_restarted() -> Result {
     let logs = Logs::of_lines(&[300, 5000, 500])?;
     let mut servers = Servers::start(&[])?;
     let hosts = free_hosts(2)?;
-    let loaders = [servers.loader(small_chunks(1000))?, servers.loader(small_chunks(1000))?];
+    let loaders = [servers.loader(patient(1000))?, servers.loader(patient(1000))?];
     // The second server is the second process's.
     let server = Mutex::new(&mut servers.0[1]);
     let few = memc_cluster::Ahead { files: 3, bytes: 20_000 };

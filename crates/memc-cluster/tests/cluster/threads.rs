@@ -9,7 +9,7 @@ use memc_cluster::{Ahead, Cluster};
 use memc_core::{Error, Event, LoadError, RunReport};
 use memc_testkit::gzip;
 
-use crate::{Logs, Result, Servers, ahead, assert_counts, small_chunks};
+use crate::{Logs, Result, Servers, ahead, assert_counts, patient, small_chunks};
 
 /// Loads the logs and returns the names of those that were finished, in that order.
 fn load(
@@ -122,7 +122,7 @@ fn a_dry_run_shows_all_records_in_their_order() -> Result {
 fn a_restarted_server_is_loaded_again_from_the_file_in_progress() -> Result {
     let logs = Logs::of_lines(&[300, 6000, 500])?;
     let mut servers = Servers::start(&[])?;
-    let loader = servers.loader(small_chunks(1000))?;
+    let loader = servers.loader(patient(1000))?;
     let (mut restarts, finished) = (0, AtomicUsize::new(0));
     let server = Mutex::new(&mut servers.0[1]);
     let few_bytes = Ahead { files: 3, bytes: 20_000 };
