@@ -55,7 +55,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many workers in this process alone.
+    /// This many workers, in this process alone.
     #[must_use]
     pub fn alone(workers: usize, ahead: Ahead) -> Self {
         let part = Part { process: 0, processes: 1, workers: workers.max(1) };

@@ -12,7 +12,7 @@ pub(crate) struct Place {
 impl Place {
     /// The first chunk of a file.
     pub(crate) fn of_file(file: usize) -> Self {
-        // No folder holds so many files.
+        // No folder holds that many files.
         Self { file: u32::try_from(file).unwrap_or(u32::MAX), chunk: 0 }
     }
 

@@ -435,7 +435,7 @@ impl Args {
         files.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
     }
 
-    /// Files that may be read beyond the oldest one that is not done, by so many processes.
+    /// Files that may be read beyond the oldest one that is not done, in all `processes` together.
     pub(crate) fn files_ahead(&self, processes: usize) -> usize {
         self.files_ahead.map_or(usize::from(self.workers) * processes + 1, usize::from)
     }

@@ -9,7 +9,7 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 /// How many points are kept: an hour of them.
 const POINTS: usize = 1800;
 
-/// The pace of now is that of so many points.
+/// The current pace is that of this many points.
 const RECENT: usize = 5;
 
 /// A line that grows at its end and is cut at its start.
@@ -26,7 +26,7 @@ impl History {
         Self { points: VecDeque::new(), end: start, records: 0 }
     }
 
-    /// There are so many records now, in all.
+    /// Notes how many records are acknowledged by now, in all.
     pub(crate) fn add(&mut self, now: Instant, records: u64) {
         let time = now.saturating_duration_since(self.end);
         let intervals = u32::try_from(time.as_nanos() / INTERVAL.as_nanos()).unwrap_or(u32::MAX);

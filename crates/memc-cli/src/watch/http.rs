@@ -40,14 +40,14 @@ const CONNECTION: Duration = Duration::from_secs(10);
 /// A request line with its headers has at most this many bytes.
 const REQUEST_BYTES: usize = 8 * 1024;
 
-/// The pause after so many connections, so that a flood of them does not take the processor.
+/// The pause after that many connections, so that a flood of them does not take the processor.
 const BURST: usize = 8;
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// The pause where none can be accepted: other parts of the process have all file descriptors.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long an answer is given again instead of being made anew.
+/// How long an answer is reused before a new one is made.
 const FRESH: Duration = Duration::from_millis(200);
 
 const PAGE: &str = include_str!("page.html");

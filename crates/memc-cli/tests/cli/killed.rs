@@ -34,7 +34,7 @@ pub(crate) struct Set {
 type Given = HashMap<Vec<u8>, Vec<(usize, Vec<u8>)>>;
 
 impl Set {
-    /// Files of so many lines each.
+    /// Files with this number of lines each.
     pub(crate) fn new(lines: usize) -> Result<Self> {
         let mut sample = Sample::new(1).with(0.3, 0.0);
         let texts: Vec<_> = FILES.iter().map(|_| sample.text(lines)).collect();

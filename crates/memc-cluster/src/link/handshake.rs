@@ -133,7 +133,7 @@ fn send(mut socket: &TcpStream, bytes: &[u8], until: Instant) -> io::Result<()> 
     socket.write_all(bytes)
 }
 
-/// Reads so many bytes in time, however they come.
+/// Reads exactly `length` bytes before the deadline, in pieces of any size.
 fn receive(mut socket: &TcpStream, length: usize, until: Instant) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;

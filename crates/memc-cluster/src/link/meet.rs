@@ -95,7 +95,7 @@ impl Meeting<'_> {
         };
         let message = Message::Failed(error).to_bytes();
         for mut socket in met.iter().flatten() {
-            // Who cannot be told finds out.
+            // A peer that cannot be reached finds out by itself.
             let _ = frame::write(&mut socket, Kind::Message, 0, &message);
             let _ = socket.shutdown(Shutdown::Write);
             // What is not read here would take the message with it.

@@ -58,7 +58,7 @@ struct Logs {
 }
 
 impl Logs {
-    /// Logs of so many lines, in which keys come again.
+    /// Logs with these numbers of lines, in which keys come again.
     fn of_lines(lines: &[usize]) -> Result<Self> {
         let mut sample = Sample::new(7).with(0.3, 0.02);
         Self::of_texts(lines.iter().map(|&lines| sample.text(lines)).collect())

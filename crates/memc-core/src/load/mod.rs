@@ -37,10 +37,10 @@ const MAX_ROUNDS: usize = 5;
 /// With at most as many lanes, a chunk mostly leaves enough for each.
 const FEW_LANES: usize = 16;
 
-/// So many bytes are worth a write of their own.
+/// Batches of this many bytes are worth a write of their own.
 const WRITE_BYTES: usize = 128 * 1024;
 
-/// How many bytes of batches one lane of so many waits for.
+/// How many bytes of batches each of `lanes` lanes waits for.
 fn gather_bytes(lanes: usize, options: &Options) -> usize {
     if lanes <= FEW_LANES {
         return 0;
@@ -304,7 +304,7 @@ impl<E: Encode> Loader<E> {
         })
     }
 
-    /// The reports on servers that would have been sent so many records.
+    /// The reports on servers that would have been sent these numbers of records.
     fn dry_servers(&self, records: &[u64]) -> Vec<ServerReport> {
         let mut servers = self.empty_report().servers;
         servers.iter_mut().zip(records).for_each(|(server, records)| server.records = *records);

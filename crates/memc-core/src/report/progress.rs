@@ -159,7 +159,7 @@ impl ServerCounters {
         }
     }
 
-    /// A batch of so many records is acknowledged, so long after it was written.
+    /// A batch with this number of `records` is acknowledged, `round_trip` after it was written.
     pub(crate) fn add_batch(&self, records: u64, round_trip: Option<Duration>) {
         self.records.fetch_add(records, Ordering::Relaxed);
         if let Some(time) = round_trip {

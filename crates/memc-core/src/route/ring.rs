@@ -57,7 +57,7 @@ impl Ring {
         (point, server as usize)
     }
 
-    /// How much of the ring, of 2^32 hashes, belongs to each of so many servers.
+    /// How much of the ring, of 2^32 hashes, belongs to each of the servers.
     pub(crate) fn hashes(&self, servers: usize) -> Vec<u64> {
         let mut hashes = vec![0; servers];
         let Some(&(last, _)) = self.points.last() else { return hashes };

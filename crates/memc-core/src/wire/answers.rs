@@ -53,7 +53,7 @@ struct Awaited {
 }
 
 impl AnswerReader {
-    /// A batch of so many records is sent next. One of the classic protocol has at least one.
+    /// A batch with this number of `records` is sent next. One of the classic protocol has at least one.
     pub(crate) fn expect(&mut self, records: usize, protocol: Protocol) {
         self.batches.push_back(Awaited { protocol, records, answers: Answers::default() });
     }

@@ -141,7 +141,7 @@ impl Batch {
         into.close();
     }
 
-    /// Meta sets of these records, which have about so many bytes, in the form in which each one is answered.
+    /// Meta sets of these records, which take about `bytes`, in the form in which each one is answered.
     pub(crate) fn non_quiet<'a>(bytes: usize, records: impl Iterator<Item = Stored<'a>>) -> Self {
         let mut batch = Self::default();
         batch.reserve(bytes);

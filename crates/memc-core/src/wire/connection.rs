@@ -147,7 +147,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for answers until so many more bytes may be in flight.
+    /// Waits for answers until `bytes` more may be in flight.
     fn wait_for_room(&mut self, bytes: usize) -> io::Result<()> {
         while !self.flight.has_room(bytes, self.answers.answered()) {
             self.patience.wait(&self.stream, false, self.moved)?;

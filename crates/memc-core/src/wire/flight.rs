@@ -26,14 +26,14 @@ struct Piece {
 }
 
 impl Flight {
-    /// A piece is written next, in which so many sets end.
+    /// A piece of `bytes` is written next, in which `sets` sets end.
     pub(crate) fn add(&mut self, sets: u64, bytes: usize) {
         self.sets += sets;
         self.bytes += bytes;
         self.pieces.push_back(Piece { sets: self.sets, bytes });
     }
 
-    /// Whether so many more bytes may be in flight, when `answered` sets are answered of all of the connection.
+    /// Whether `bytes` more may be in flight, when `answered` sets are answered of all of the connection.
     pub(crate) fn has_room(&mut self, bytes: usize, answered: u64) -> bool {
         while self.pieces.front().is_some_and(|piece| piece.sets <= answered) {
             self.bytes -= self.pieces.pop_front().map_or(0, |piece| piece.bytes);

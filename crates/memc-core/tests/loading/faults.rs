@@ -23,7 +23,7 @@ pub(crate) const SHORT_TIMEOUT: Duration = Duration::from_millis(300);
 /// For tests with many connections that end: for so long the end of an input waits for what may come late.
 const BRIEF_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// With so many to each server, batches are gathered, and acknowledged together.
+/// With this many to each server, batches are gathered, and acknowledged together.
 const GATHERING_CONNECTIONS: usize = 5;
 
 /// How many loads of such a test run at the same time.
