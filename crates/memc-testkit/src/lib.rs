@@ -22,7 +22,7 @@ mod twemproxy;
 
 pub use browser::Browser;
 pub use floor::Floor;
-pub use memcached::{Contents, Item, Memcached};
+pub use memcached::{Contents, Item, Memcached, difference};
 pub use model::Model;
 pub use proxy::{Fault, Proxy};
 pub use relay::{Close, Holding, Relay};

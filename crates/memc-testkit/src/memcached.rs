@@ -1,6 +1,6 @@
 //! Real memcached processes for tests and benches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
@@ -30,6 +30,22 @@ pub struct Item {
     pub flags: u32,
     /// Seconds until it expires; -1 for never.
     pub ttl: i64,
+}
+
+/// The first difference between what a server holds and these keys with their values, without flags or expiry; `None` if
+/// it holds just these.
+#[must_use]
+pub fn difference(found: &Contents, expected: &HashMap<Vec<u8>, Vec<u8>>) -> Option<String> {
+    for (key, item) in found {
+        let key_text = key.escape_ascii();
+        let Some(value) = expected.get(key) else { return Some(format!("'{key_text}' should not be there")) };
+        let expected = Item { value: value.clone(), flags: 0, ttl: -1 };
+        if *item != expected {
+            return Some(format!("'{key_text}' is {item:?}, not {expected:?}"));
+        }
+    }
+    let missing = expected.keys().find(|key| !found.contains_key(*key))?;
+    Some(format!("'{}' is missing", missing.escape_ascii()))
 }
 
 /// A memcached process on a free port of 127.0.0.1 or on a Unix socket. It is killed when this is dropped.

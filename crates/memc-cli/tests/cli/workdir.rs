@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model};
+use memc_testkit::{Contents, DEVICE_TYPES, Memcached, Model, difference};
 use tempfile::TempDir;
 
 use crate::run::{Run, Running};
@@ -154,13 +154,8 @@ pub(crate) fn model<T: AsRef<[u8]>>(texts: &[T]) -> Model {
 
 /// Checks one server: keys and values as expected, no flags, no expiry, nothing else.
 pub(crate) fn same(contents: &Contents, expected: &HashMap<Vec<u8>, Vec<u8>>) -> Result<()> {
-    for (key, item) in contents {
-        let Some(value) = expected.get(key) else { bail!("'{}' should not be there", key.escape_ascii()) };
-        let expected = Item { value: value.clone(), flags: 0, ttl: -1 };
-        ensure!(*item == expected, "'{}' is {item:?}, not {expected:?}", key.escape_ascii());
-    }
-    match expected.keys().find(|key| !contents.contains_key(*key)) {
-        Some(missing) => bail!("'{}' is missing", missing.escape_ascii()),
+    match difference(contents, expected) {
+        Some(difference) => bail!(difference),
         None => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use memc_cluster::{Ahead, Files};
 use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Counts, Input, Loader, Options};
-use memc_testkit::{Contents, DEVICE_TYPES, Item, Memcached, Model, Sample, gzip};
+use memc_testkit::{DEVICE_TYPES, Memcached, Model, Sample, difference, gzip};
 use tempfile::TempDir;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -37,14 +37,7 @@ impl Servers {
     /// Fails with the first difference.
     fn assert_hold(&self, model: &Model) -> Result {
         for (server, name) in self.0.iter().zip(DEVICE_TYPES) {
-            let wanted: Contents = model.servers[name]
-                .iter()
-                .map(|(key, value)| (key.clone(), Item { value: value.clone(), flags: 0, ttl: -1 }))
-                .collect();
-            let found = server.contents()?;
-            let difference = wanted.iter().find(|(key, item)| found.get(*key) != Some(*item));
-            assert_eq!(difference.map(|(key, item)| (key, Some(item), found.get(key))), None, "{name}");
-            assert_eq!(found.len(), wanted.len(), "{name} holds more than it must");
+            assert_eq!(difference(&server.contents()?, &model.servers[name]), None, "{name}");
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use memc_core::{Address, Encode, Loader, Protocol, Record, RejectReason};
-use memc_testkit::{Close, Holding, Memcached, Relay};
+use memc_testkit::Memcached;
 
+use crate::late::relay_that_delivers_late;
 use crate::{Result, ignore, input, small_chunks};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,14 +109,7 @@ fn records_expire_from_the_start_of_the_load() -> Result {
 /// Sets that arrive late are set again, with the flags and the expiry that belong to the value.
 fn is_set_again_as_it_was(protocol: Protocol) -> Result {
     let server = Memcached::start(&[])?;
-    let relay = Relay::start(&server.address(), |at| Holding {
-        bytes_per_second: if at == 0 { 30_000 } else { 50_000_000 },
-        piece_bytes: 500,
-        buffer_bytes: 100_000,
-        leaves_client: (at == 0).then_some((30_000, Close::Reset)),
-        is_hasty: false,
-        leaves_server: Close::Fin,
-    })?;
+    let relay = relay_that_delivers_late(&server)?;
     let line = |at: usize| format!("key{} {} {} value-{at:030}\n", at % 50, at, 5000 + at);
     let text: String = (0..1000).map(line).collect();
     let report = loader(&relay.address(), protocol, None)?.load([input("file", text)], ignore)?;

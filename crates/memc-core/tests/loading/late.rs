@@ -179,18 +179,23 @@ fn sets_that_a_relay_delivers_late_do_not_stay() -> Result {
     Ok(())
 }
 
-/// The first connection is reset while most of what it has sent is held; that is reported.
-#[test]
-fn what_is_read_back_is_reported() -> Result {
-    let server = Memcached::start(&[])?;
-    let relay = Relay::start(&server.address(), |at| Holding {
+/// A relay that resets the first connection while it holds most of what that has sent, and delivers it later.
+pub(crate) fn relay_that_delivers_late(server: &Memcached) -> Result<Relay> {
+    Ok(Relay::start(&server.address(), |at| Holding {
         bytes_per_second: if at == 0 { 30_000 } else { 50_000_000 },
         piece_bytes: 500,
         buffer_bytes: 100_000,
         leaves_client: (at == 0).then_some((30_000, Close::Reset)),
         is_hasty: false,
         leaves_server: Close::Fin,
-    })?;
+    })?)
+}
+
+/// The first connection is reset while most of what it has sent is held; that is reported.
+#[test]
+fn what_is_read_back_is_reported() -> Result {
+    let server = Memcached::start(&[])?;
+    let relay = relay_that_delivers_late(&server)?;
     let mut options = small_chunks(1000);
     options.io_timeout = Duration::from_millis(500);
     options.retry_timeout = Duration::from_secs(30);

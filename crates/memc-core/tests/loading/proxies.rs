@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use memc_core::apps::AppsEncoder;
 use memc_core::{Error, Event, Input, Loader, Options, Protocol, RejectReason, RunReport};
-use memc_testkit::{Contents, Fault, Memcached, Model, Proxy, Sample, Twemproxy};
+use memc_testkit::{Contents, Fault, Memcached, Model, Proxy, Sample, Twemproxy, difference};
 
 use crate::faults::patient;
 use crate::standin::{Standin, Version};
@@ -40,7 +40,7 @@ impl Fleet {
             self.servers.iter().all(|it| it.stat("curr_items").is_ok_and(|items| items > 0)),
             "both are used"
         );
-        assert_same(&found, model);
+        assert_eq!(difference(&found, &model.servers["gaid"]), None);
         Ok(())
     }
 }
@@ -53,15 +53,6 @@ fn twemproxy(servers: impl Iterator<Item = String>) -> Result<Twemproxy> {
 /// A loader of one device type to this address.
 fn loader(address: &str, options: Options) -> Result<Loader<AppsEncoder>> {
     Ok(Loader::new(AppsEncoder::new(["gaid"]), vec![address.parse::<memc_core::Address>()?], options))
-}
-
-/// Fails with the first difference.
-fn assert_same(found: &Contents, model: &Model) {
-    let wanted = &model.servers["gaid"];
-    let value = |key| found.get(key).map(|item| &item.value);
-    let difference = wanted.iter().find(|(key, wanted)| value(*key) != Some(*wanted));
-    assert_eq!(difference.map(|(key, wanted)| (key, Some(wanted), value(key))), None);
-    assert_eq!(found.len(), wanted.len(), "more is held than must be");
 }
 
 /// Files of this many lines with duplicates, in each and across them, and what is left of them.

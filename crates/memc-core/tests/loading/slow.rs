@@ -32,6 +32,10 @@ fn wait_for(server: &Memcached, records: u64) -> Result {
     Ok(())
 }
 
+fn loader(server: &Memcached, options: Options) -> Result<Loader<AppsEncoder>> {
+    Ok(Loader::new(AppsEncoder::new(["idfa"]), vec![server.address().parse::<Address>()?], options))
+}
+
 fn line(number: usize) -> String {
     format!("idfa\tkey{number}\t1\t2\t{number}\n")
 }
@@ -40,11 +44,7 @@ fn line(number: usize) -> String {
 #[test]
 fn lines_of_a_socket_are_stored_as_they_come_and_a_stop_loses_none() -> Result {
     let server = Memcached::start(&[])?;
-    let loader = Loader::new(
-        AppsEncoder::new(["idfa"]),
-        vec![server.address().parse::<Address>()?],
-        Options::default(),
-    );
+    let loader = loader(&server, Options::default())?;
     let (mut source, sink) = socket()?;
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| loader.load([Input::reader("socket", sink)], ignore));
@@ -68,11 +68,7 @@ fn lines_of_a_socket_are_stored_as_they_come_and_a_stop_loses_none() -> Result {
 #[test]
 fn a_compressed_stream_is_loaded_as_it_is_flushed() -> Result {
     let server = Memcached::start(&[])?;
-    let loader = Loader::new(
-        AppsEncoder::new(["idfa"]),
-        vec![server.address().parse::<Address>()?],
-        Options::default(),
-    );
+    let loader = loader(&server, Options::default())?;
     let (mut source, sink) = socket()?;
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| loader.load([Input::reader("socket", sink)], ignore));
@@ -91,11 +87,7 @@ fn a_compressed_stream_is_loaded_as_it_is_flushed() -> Result {
 #[test]
 fn a_load_that_fails_does_not_wait_for_its_input() -> Result {
     let mut server = Memcached::start(&[])?;
-    let loader = Loader::new(
-        AppsEncoder::new(["idfa"]),
-        vec![server.address().parse::<Address>()?],
-        small_chunks(1000),
-    );
+    let loader = loader(&server, small_chunks(1000))?;
     server.kill()?;
     let (mut source, sink) = socket()?;
     source.write_all(line(0).as_bytes())?;
