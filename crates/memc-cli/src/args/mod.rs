@@ -1,5 +1,7 @@
 //! The definition of the command line: the options of the old script, those that this loader adds, its commands.
 
+mod commands;
+mod display;
 mod help;
 pub(crate) mod man;
 pub(crate) mod read;
@@ -7,24 +9,25 @@ pub(crate) mod routes;
 mod values;
 pub(crate) mod variables;
 
-use std::ffi::OsString;
-use std::fmt;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Command, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Command, CommandFactory, Parser};
 use clap_complete::Shell;
 use log::LevelFilter;
 use memc_core::Distribution;
 
+pub(crate) use crate::args::commands::Operation;
 use crate::args::routes::Route;
 pub(crate) use crate::args::values::{LogFormat, OnBroken, ProtocolChoice, ShowProgress};
-use crate::inputs::name::shown;
 use crate::inputs::source::Source;
 use crate::watch::listener::ListenAddress;
+
+/// What `--version` says after the name: the version, with the commit and its date as far as known.
+pub(crate) const VERSION: &str = env!("VERSION_AND_COMMIT");
 
 /// Loads the per-minute logs of installed apps (gzip TSV) into memcached.
 ///
@@ -345,59 +348,6 @@ pub(crate) struct Args {
     pub(crate) print_completions: Option<Shell>,
 }
 
-/// What `--version` says after the name: the version, with the commit and its date as far as known.
-pub(crate) const VERSION: &str = env!("VERSION_AND_COMMIT");
-
-/// What to do instead of a load.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Operation {
-    /// Check servers, folders and files; load nothing
-    ///
-    /// A line each: every server (its version, uptime, memory and evictions, and about how much of its memory the
-    /// records of the last done file, or of the first one to come, would take if all their keys were new), every
-    /// folder (whether it can be read, written to and locked), every file that a load would take, in its order.
-    /// The exit code is 1 if anything would stop a load; the estimate does not count.
-    Check {
-        /// Check the files that match this pattern [default: that of a load]
-        #[arg(long, value_parser = values::pattern)]
-        pattern: Option<String>,
-        /// Check these files instead
-        #[arg(value_name = "FILE", conflicts_with = "pattern")]
-        files: Vec<PathBuf>,
-    },
-    /// Show records as readers find them, decoded
-    ///
-    /// A key belongs to the server of the longest device type that it starts with, followed by a colon. A value
-    /// that is no record of an apps log is shown with escapes. The exit code is 1 if a record is missing.
-    Get {
-        /// The keys, such as idfa:e7e1a50c0ec2747ca56cd9e1558c0d7c
-        #[arg(value_name = "KEY", required = true)]
-        keys: Vec<OsString>,
-    },
-    /// Show a running load in the terminal
-    ///
-    /// What the page of --listen shows, from its /status.json. Ends with q.
-    Top {
-        /// The page of --listen.
-        #[arg(
-            help = "Where it listens: host:port, the URL of the page, or unix:/path",
-            value_name = "URL",
-            default_value = "http://127.0.0.1:9119"
-        )]
-        url: String,
-    },
-    /// Read back every key of the files and compare
-    ///
-    /// The files may be done or not. Of a key that is there more than once, the last record in the order of the
-    /// files counts. A record that has expired is missing. It takes up to 64 MiB of memory, and a temporary file in TMPDIR with about 50 bytes a record.
-    /// The exit code is 3 if records differ or are missing, 1 if they could not be compared.
-    Verify {
-        /// The files
-        #[arg(value_name = "FILE", required = true)]
-        files: Vec<PathBuf>,
-    },
-}
-
 impl Args {
     /// Where the logs of a load, or of a check of one, come from.
     pub(crate) fn source(&self) -> Source<'_> {
@@ -469,67 +419,6 @@ pub(crate) fn command() -> Command {
 /// Ends the process as clap does for wrong usage, which `text` explains.
 pub(crate) fn exit_for_wrong_usage(text: String) -> ! {
     command().error(ErrorKind::ArgumentConflict, text).exit()
-}
-
-/// The options as the first line of the log has them.
-impl fmt::Display for Args {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.source() {
-            Source::Pattern(pattern) => write!(out, "pattern={pattern}")?,
-            Source::Files(files) => write!(out, "files={}", files.len())?,
-        }
-        write!(out, " dry={}", self.dry)?;
-        if self.follow {
-            write!(out, " follow=true")?;
-        }
-        if let Some(folder) = self.on_broken.folder() {
-            write!(out, " on-broken=quarantine={}", shown(folder))?;
-        }
-        if let Some(log) = &self.log {
-            write!(out, " log={}", shown(log))?;
-        }
-        if self.log_format == LogFormat::Json {
-            write!(out, " log-format=json")?;
-        }
-        for route in &self.routes {
-            write!(out, " {}={}", route.device_type, route.group)?;
-        }
-        if let Some(distribution) = routes::distribution(&self.routes) {
-            write!(out, " distribution={distribution}")?;
-        }
-        let outputs = [("rejects", &self.rejects), ("report", &self.report), ("metrics", &self.metrics)];
-        for (name, path) in outputs {
-            if let Some(path) = path {
-                write!(out, " {name}={}", shown(path))?;
-            }
-        }
-        if self.protocol != ProtocolChoice::Auto {
-            write!(out, " protocol={}", self.protocol)?;
-        }
-        if let Some(ttl) = self.ttl {
-            write!(out, " ttl={}", humantime::format_duration(ttl))?;
-        }
-        if let Some(address) = &self.listen {
-            write!(out, " listen={address}")?;
-        }
-        if let Some(threads) = self.threads {
-            write!(out, " threads={threads}")?;
-        }
-        let (timeout, retry_for) = (self.timeout, self.retry_for);
-        let (timeout, retry_for) =
-            (humantime::format_duration(timeout), humantime::format_duration(retry_for));
-        if self.workers > 1 || self.hosts.is_some() {
-            write!(out, " workers={}", self.workers)?;
-        }
-        if let Some(files_ahead) = self.files_ahead {
-            write!(out, " files-ahead={files_ahead}")?;
-        }
-        if let (Some(hosts), Some(process)) = (&self.hosts, self.process) {
-            write!(out, " hosts={} process={process}", shown(hosts))?;
-        }
-        write!(out, " connections={} timeout={timeout} retry-for={retry_for}", self.connections)?;
-        write!(out, " max-error-rate={}", self.max_error_rate)
-    }
 }
 
 #[cfg(test)]
