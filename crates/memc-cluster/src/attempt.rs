@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use memc_core::stages::{Books, End, Ended, LocalLane, Stages};
-use memc_core::{DryRecord, Encode, Error};
+use memc_core::stages::{Books, End, LocalLane, Stages};
+use memc_core::{DryRecord, Encode, Error, ServerReport};
 use timely::WorkerConfig;
 use timely::communication::AllocatorBuilder;
 
@@ -62,12 +62,13 @@ pub(crate) struct Work {
 }
 
 impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
-    /// Runs the workers on these allocators until all is finished or the attempt is aborted.
+    /// Runs the workers on these allocators until all is finished or the attempt is aborted, and returns the reports on
+    /// the servers. Why it was aborted stays with the state, for those who have to be informed of it.
     pub(crate) fn run(
         self,
         allocators: Vec<AllocatorBuilder>,
         on_record: Option<&mut (impl FnMut(DryRecord<'_>) + Send)>,
-    ) -> Ended {
+    ) -> Vec<ServerReport> {
         let Self { part, ahead, stages, state, work: Work { paths, first_file, files, books } } = self;
         let owners = part.owners(stages);
         let lanes: Vec<_> = owners.iter().map(|_| (stages.turns(), Desk::new(&state))).collect();
@@ -110,10 +111,10 @@ impl<E: Encode + Send + Sync + 'static> Attempt<'_, E> {
             close();
             serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        match servers {
-            Ok(servers) => Ended { error: state.take_error(), servers },
-            Err(error) => Ended { error: state.take_error().or(Some(error)), servers: Vec::new() },
-        }
+        servers.unwrap_or_else(|error| {
+            state.abort(error);
+            Vec::new()
+        })
     }
 }
 

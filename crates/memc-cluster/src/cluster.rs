@@ -229,19 +229,20 @@ impl Cluster {
             Vec::new()
         });
         let attempt = Attempt { part, ahead: *ahead, stages, state: Arc::clone(state), work };
-        let Some(net) = net else { return attempt.run(allocators, on_record) };
+        let Some(net) = net else {
+            let servers = attempt.run(allocators, on_record);
+            return Ended { error: state.take_error(), servers };
+        };
         let runs = AtomicBool::new(true);
-        let mut ended = thread::scope(|scope| {
+        let servers = thread::scope(|scope| {
             let hearing = scope.spawn(|| net.attend(number, state, &runs));
-            let mut ended = attempt.run(allocators, on_record);
+            let mut servers = attempt.run(allocators, on_record);
             runs.store(false, Ordering::Release);
             let others: Vec<ServerReport> = hearing.join().unwrap_or_default();
-            ended.servers.extend(others);
-            ended
+            servers.extend(others);
+            servers
         });
         net.end_attempt(number);
-        // What another process has said after this one had ended.
-        ended.error = ended.error.or(state.take_error());
-        ended
+        Ended { error: state.take_error(), servers }
     }
 }

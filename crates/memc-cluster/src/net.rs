@@ -133,10 +133,11 @@ impl Net {
         let mut has_ended: Vec<bool> = self.links.iter().map(Option::is_none).collect();
         let mut is_abort_known = false;
         loop {
+            // Asked first: an abort of before the end is reported then.
+            let is_over = !runs.load(Ordering::Acquire);
             if state.is_aborted() && !std::mem::replace(&mut is_abort_known, true) {
                 self.tell_abort(attempt, state);
             }
-            let is_over = !runs.load(Ordering::Acquire);
             if is_over && (self.process > 0 || self.fatal.is_some() || has_ended.iter().all(|it| *it)) {
                 return reports;
             }

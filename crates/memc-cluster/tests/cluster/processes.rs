@@ -107,6 +107,27 @@ fn a_broken_file_is_reported_by_the_first_process_and_ends_all() -> Result {
     Ok(())
 }
 
+/// A process that ended its attempt sooner than it looked at what had stopped it reported nothing, and the first waited
+/// for ever.
+#[test]
+fn what_stops_another_process_at_once_is_reported() -> Result {
+    let logs = Logs::of_lines(&[100])?;
+    let mut servers = Servers::start(&[])?;
+    // The second server is the second process's.
+    servers.0[1].kill()?;
+    for _ in 0..10 {
+        let ((result, finished), others) = load(&servers, &logs, 2, 1)?;
+        let stopped = result.err().ok_or("it must stop")?;
+        assert!(
+            matches!(&stopped.error, Error::Server { address, .. } if *address == servers.0[1].address()),
+            "{stopped:?}"
+        );
+        assert!(finished.is_empty(), "{finished:?}");
+        assert!(matches!(&others[..], [Err(ClusterError::Peer(_))]), "{others:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_server_that_another_process_writes_to_is_restarted() -> Result {
     let logs = Logs::of_lines(&[300, 5000, 500])?;
