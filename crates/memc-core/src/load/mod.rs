@@ -38,15 +38,15 @@ const MAX_ROUNDS: usize = 5;
 const FEW_LANES: usize = 16;
 
 /// Batches of this many bytes are worth a write of their own.
-const WRITE_BYTES: usize = 128 * 1024;
+const WRITE_BYTES: usize = 256 * 1024;
 
 /// How many bytes of batches each of `lanes` lanes waits for.
 fn gather_bytes(lanes: usize, options: &Options) -> usize {
     if lanes <= FEW_LANES {
         return 0;
     }
-    // All lanes gather a quarter of what may be in flight: the other parts are read, encoded and acknowledged.
-    WRITE_BYTES.min(options.max_bytes_in_flight / (4 * lanes))
+    // All lanes gather half of what may be in flight: the other half is read, encoded and acknowledged.
+    WRITE_BYTES.min(options.max_bytes_in_flight / (2 * lanes))
 }
 
 /// Loads inputs into servers: an [`Encode`] with the groups of servers that its records go to.
