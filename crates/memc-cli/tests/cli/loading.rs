@@ -144,6 +144,7 @@ fn records_expire_after_the_given_time() -> Result<()> {
     let contents = work.servers()?[0].contents()?;
     let ttls: Vec<_> = contents.values().map(|item| item.ttl).collect();
     let expected = 40 * 24 * 60 * 60;
-    ensure!(matches!(ttls[..], [ttl] if (expected - 60..=expected + 1).contains(&ttl)), "{ttls:?}");
+    // The clock of a memcached moves once a second, in a phase of its own: it may be a few seconds behind.
+    ensure!(matches!(ttls[..], [ttl] if (expected - 60..=expected + 5).contains(&ttl)), "{ttls:?}");
     Ok(())
 }

@@ -61,9 +61,9 @@ fn assert_kept(server: &Memcached, key: &str, flags: u32, ttl: Option<Duration>)
     let (found, left) = kept(server, key)?.ok_or(format!("{key} is missing"))?;
     assert_eq!(found, flags, "{key}");
     let expected = ttl.map_or(-1, |ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
-    // memcached's clock goes by whole seconds, so it may say one more.
+    // The clock of a memcached moves once a second, in a phase of its own: it may be a few seconds behind.
     assert!(
-        left == expected || ttl.is_some() && (expected - 20..=expected + 1).contains(&left),
+        left == expected || ttl.is_some() && (expected - 20..=expected + 5).contains(&left),
         "{key}: {left}"
     );
     Ok(())
