@@ -14,6 +14,7 @@ use crate::send::backoff::Backoff;
 use crate::send::known::Known;
 use crate::send::pool::{self, Pool, Pooled};
 use crate::wire::connection::Connection;
+use crate::wire::half_open;
 use crate::wire::patience::Patience;
 use crate::wire::peers::Sockets;
 use crate::wire::protocol::{Manner, Protocol};
@@ -124,21 +125,25 @@ impl Server {
     /// stored after newer records.
     fn check_orphans(&self, connection: &mut Connection) -> io::Result<()> {
         let Some(ends) = connection.ends() else { return Ok(()) };
-        let started = Instant::now();
+        let (mut started, mut is_reset) = (Instant::now(), false);
         while !self.is_clear.load(Ordering::Relaxed) {
             let peers = connection.peers()?;
             // Looked at after the server was asked, so that a new connection is not taken for an old one.
-            let orphans = ends.count_orphans(&peers, Sockets::now);
-            if orphans == 0 {
+            let orphans = ends.orphans(&peers, Sockets::now);
+            if orphans.is_empty() {
                 self.is_clear.store(true, Ordering::Relaxed);
-            } else if started.elapsed() > ORPHAN_GRACE {
+            } else if started.elapsed() <= ORPHAN_GRACE {
+                std::thread::sleep(ORPHAN_CHECK);
+            } else if !std::mem::replace(&mut is_reset, true) {
+                half_open::reset(&orphans, ends.server);
+                started = Instant::now();
+            } else {
                 let text = format!(
-                    "it still has {orphans} connections of processes of this host that have ended: what they sent \
-                    would be stored after newer records"
+                    "it still has {} connections of processes of this host that have ended: what they sent would be \
+                    stored after newer records",
+                    orphans.len()
                 );
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
-            } else {
-                std::thread::sleep(ORPHAN_CHECK);
             }
         }
         Ok(())

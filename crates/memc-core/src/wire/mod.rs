@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod ending;
 pub(crate) mod flight;
 pub(crate) mod greeting;
+pub(crate) mod half_open;
 pub(crate) mod meta;
 pub(crate) mod patience;
 pub(crate) mod peers;

@@ -73,14 +73,19 @@ impl Ends {
         peer.address == self.local && peer.server_port.is_none_or(|port| port == self.server.port())
     }
 
-    /// How many connections to the server are from this host's address, though no process of it has them. The `sockets`
-    /// of this host, which take milliseconds to find, are asked for only if there are other ones than this.
-    pub(crate) fn count_orphans(&self, peers: &[Peer], sockets: impl FnOnce() -> Option<Sockets>) -> usize {
+    /// Our ends of the connections to the server that are from this host's address, though no process of it has them. The
+    /// `sockets` of this host, which take milliseconds to find, are asked for only if there are other ones than this.
+    pub(crate) fn orphans(
+        &self,
+        peers: &[Peer],
+        sockets: impl FnOnce() -> Option<Sockets>,
+    ) -> Vec<SocketAddr> {
         let from_here = peers.iter().filter(|peer| peer.address.ip() == self.local.ip());
         let to_here = from_here.filter(|peer| peer.server_port.is_none_or(|port| port == self.server.port()));
         let others: Vec<_> = to_here.filter(|peer| !self.is(peer)).collect();
-        let Some(sockets) = (if others.is_empty() { None } else { sockets() }) else { return 0 };
-        others.iter().filter(|peer| !sockets.has(peer.address.port(), self.server.port())).count()
+        let Some(sockets) = (if others.is_empty() { None } else { sockets() }) else { return Vec::new() };
+        let addresses = others.iter().map(|peer| peer.address);
+        addresses.filter(|address| !sockets.has(address.port(), self.server.port())).collect()
     }
 }
 
@@ -167,11 +172,12 @@ mod tests {
             |lines: &[String]| Some(Sockets(lines.iter().filter_map(|line| held_ports(line)).collect()));
         let here = ends("127.0.0.1:1", "127.0.0.1:22556");
         // 44290 is AD02, and 22556 is 581C.
-        assert_eq!(here.count_orphans(&peers(), || sockets(&[line("AD02", 5)])), 0);
-        assert_eq!(here.count_orphans(&peers(), || sockets(&[line("AD02", 0)])), 1);
-        assert_eq!(here.count_orphans(&peers(), || sockets(&[])), 1);
-        assert_eq!(here.count_orphans(&peers(), || None), 0, "the system does not show them");
+        let orphan: SocketAddr = "127.0.0.1:44290".parse().expect("an address");
+        assert_eq!(here.orphans(&peers(), || sockets(&[line("AD02", 5)])), []);
+        assert_eq!(here.orphans(&peers(), || sockets(&[line("AD02", 0)])), [orphan]);
+        assert_eq!(here.orphans(&peers(), || sockets(&[])), [orphan]);
+        assert_eq!(here.orphans(&peers(), || None), [], "the system does not show them");
         let alone = ends("127.0.0.1:44290", "127.0.0.1:22556");
-        assert_eq!(alone.count_orphans(&peers(), || panic!("they are asked for")), 0);
+        assert_eq!(alone.orphans(&peers(), || panic!("they are asked for")), []);
     }
 }
