@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use memc_core::stages::{Books, End, LocalLane, Stages};
-use memc_core::{DryRecord, Encode, Error, ServerReport};
+use memc_core::{DryRecord, Encode, Error, ProgressHandle, ServerProgress, ServerReport};
 use timely::WorkerConfig;
 use timely::communication::AllocatorBuilder;
 
@@ -32,13 +32,24 @@ impl Part {
         let owner = |lane| {
             let (server, connection) = stages.of_lane(lane);
             let thread = (server / self.processes + connection) % self.workers;
-            server % self.processes * self.workers + thread
+            self.process_of(server) * self.workers + thread
         };
         (0..stages.lanes()).map(|lane| if stages.is_dry() { 0 } else { owner(lane) }).collect()
     }
 
     fn owns(self, worker: usize) -> bool {
         worker / self.workers == self.process
+    }
+
+    /// How the servers are doing that this process writes to.
+    pub(crate) fn progress(self, of_all: &ProgressHandle) -> Vec<ServerProgress> {
+        let servers = of_all.servers().into_iter().enumerate();
+        servers.filter(|(server, _)| self.process_of(*server) == self.process).map(|(_, it)| it).collect()
+    }
+
+    /// The process that writes to a server.
+    fn process_of(self, server: usize) -> usize {
+        server % self.processes
     }
 }
 

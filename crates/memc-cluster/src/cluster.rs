@@ -174,6 +174,7 @@ impl Cluster {
             let work = Work { paths, first_file, files: Arc::clone(files), books: None };
             let ended = self.attempt(&stages, &state, work, None::<&mut fn(DryRecord<'_>)>);
             if let Some(first) = self.net.as_ref().and_then(Net::first) {
+                first.send_message(&Message::Progress(self.part.progress(&loader.progress_handle())));
                 first.send_message(&Message::Ended { attempt, servers: ended.servers });
             }
             if let Some(Error::Caller { source }) = ended.error
@@ -233,9 +234,10 @@ impl Cluster {
             let servers = attempt.run(allocators, on_record);
             return Ended { error: state.take_error(), servers };
         };
-        let runs = AtomicBool::new(true);
+        let runs = &AtomicBool::new(true);
         let servers = thread::scope(|scope| {
-            let hearing = scope.spawn(|| net.attend(number, state, &runs));
+            let (net, progress) = (&mut *net, stages.progress_handle());
+            let hearing = scope.spawn(move || net.attend(number, state, runs, part, &progress));
             let mut servers = attempt.run(allocators, on_record);
             runs.store(false, Ordering::Release);
             let others: Vec<ServerReport> = hearing.join().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use memc_core::{Event, ServerReport};
+use memc_core::{Event, ServerProgress, ServerReport};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PeerError;
@@ -19,6 +19,8 @@ pub(crate) enum Message {
     Ended { attempt: u32, servers: Vec<ServerReport> },
     /// To the first process: an event that is of a server.
     Event(Event),
+    /// To the first process, about once a second: how the servers are doing that the sender writes to.
+    Progress(Vec<ServerProgress>),
     /// The sender ends, since this process is at fault.
     Failed(PeerError),
     /// From the first process: all is done.

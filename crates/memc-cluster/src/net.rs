@@ -5,11 +5,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use memc_core::{Error, ServerReport, StopHandle};
+use memc_core::{Error, ProgressHandle, ServerReport, StopHandle};
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::{AllocatorBuilder, Hooks};
 
+use crate::attempt::Part;
 use crate::error::{ClusterError, PeerError};
 use crate::link::meet::Meeting;
 use crate::link::pipe::Pipe;
@@ -23,6 +24,9 @@ const CHECK: Duration = Duration::from_millis(10);
 
 /// The same while nothing is loaded.
 const IDLE_CHECK: Duration = Duration::from_millis(50);
+
+/// How often the first process hears how the servers of the others are doing.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// A process gives others at least this long between two signs of life.
 const MIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -128,8 +132,16 @@ impl Net {
 
     /// Hears the others while an attempt runs here, until it does no longer and, in the first process, all others have
     /// ended it too. Returns their reports on servers.
-    pub(crate) fn attend(&mut self, attempt: u32, state: &State, runs: &AtomicBool) -> Vec<ServerReport> {
+    pub(crate) fn attend(
+        &mut self,
+        attempt: u32,
+        state: &State,
+        runs: &AtomicBool,
+        part: Part,
+        progress: &ProgressHandle,
+    ) -> Vec<ServerReport> {
         let mut reports = Vec::new();
+        let mut reported = Instant::now();
         let mut has_ended: Vec<bool> = self.links.iter().map(Option::is_none).collect();
         let mut is_abort_known = false;
         loop {
@@ -140,6 +152,12 @@ impl Net {
             }
             if is_over && (self.process > 0 || self.fatal.is_some() || has_ended.iter().all(|it| *it)) {
                 return reports;
+            }
+            if self.process > 0 && reported.elapsed() > PROGRESS {
+                reported = Instant::now();
+                self.first()
+                    .iter()
+                    .for_each(|it| it.send_message(&Message::Progress(part.progress(progress))));
             }
             let (from, message) = match self.incoming.recv_timeout(CHECK) {
                 Ok(Incoming::Message(from, message)) => (from, message),
@@ -159,6 +177,7 @@ impl Net {
                     reports.extend(servers);
                 }
                 Message::Event(event) => state.emit(event),
+                Message::Progress(servers) => servers.iter().for_each(|it| progress.set_server(it)),
                 Message::Failed(failed) => self.fail(self.as_seen_here(from, failed), state),
                 _ => {}
             }

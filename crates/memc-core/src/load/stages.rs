@@ -123,6 +123,12 @@ impl<E: Encode> Stages<E> {
         &self.loader.options
     }
 
+    /// How far the loader is, and how its servers are doing.
+    #[must_use]
+    pub fn progress_handle(&self) -> ProgressHandle {
+        self.loader.progress_handle()
+    }
+
     /// Whether these are the stages of a dry run.
     #[must_use]
     pub fn is_dry(&self) -> bool {

@@ -37,6 +37,7 @@ struct Counters {
 
 /// How one server is doing. Its counts are of all loads of the loader, inputs that are not finished included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ServerProgress {
     /// Its address.
@@ -54,6 +55,7 @@ pub struct ServerProgress {
 /// A histogram of times from the end of the writing of a batch to its acknowledgment. A batch has the records of one chunk
 /// for one connection; those before it that are not acknowledged yet take a part of its time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RoundTrips {
     counts: [u64; RoundTrips::BOUNDS.len() + 1],
     total: Duration,
@@ -127,6 +129,14 @@ impl ProgressHandle {
         self.0.servers.iter().map(|server| server.now()).collect()
     }
 
+    /// Takes over how a server is doing from the process that it is served by, where several load together. A server that
+    /// is none of the loader's is left out.
+    pub fn set_server(&self, server: &ServerProgress) {
+        if let Some(counters) = self.0.servers.iter().find(|it| it.address == server.address) {
+            counters.set(server);
+        }
+    }
+
     pub(crate) fn set(&self, bytes_in: u64, records: u64) {
         self.0.bytes_in.store(bytes_in, Ordering::Relaxed);
         self.0.records.store(records, Ordering::Relaxed);
@@ -159,12 +169,21 @@ impl ServerCounters {
         }
     }
 
+    fn set(&self, now: &ServerProgress) {
+        let ServerProgress { address: _, records, retries, bytes_in_flight, round_trips } = now;
+        let store = |count: &AtomicU64, value: u64| count.store(value, Ordering::Relaxed);
+        store(&self.records, *records);
+        store(&self.retries, *retries);
+        store(&self.bytes_in_flight, *bytes_in_flight);
+        self.round_trips.iter().zip(round_trips.counts).for_each(|(count, value)| store(count, value));
+        store(&self.round_trip_nanos, nanos(round_trips.total));
+    }
+
     /// A batch with this number of `records` is acknowledged, `round_trip` after it was written.
     pub(crate) fn add_batch(&self, records: u64, round_trip: Option<Duration>) {
         self.records.fetch_add(records, Ordering::Relaxed);
         if let Some(time) = round_trip {
-            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            self.round_trip_nanos.fetch_add(nanos, Ordering::Relaxed);
+            self.round_trip_nanos.fetch_add(nanos(time), Ordering::Relaxed);
             let bucket = RoundTrips::BOUNDS.partition_point(|bound| *bound < time);
             self.round_trips[bucket].fetch_add(1, Ordering::Relaxed);
         }
@@ -180,6 +199,10 @@ impl ServerCounters {
         self.bytes_in_flight.fetch_add(now, Ordering::Relaxed);
         self.bytes_in_flight.fetch_sub(before, Ordering::Relaxed);
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -199,5 +222,15 @@ mod tests {
         assert_eq!((now.records, now.bytes_in_flight), (15, 6));
         assert_eq!(now.round_trips.counts(), [2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(now.round_trips.total(), times.iter().sum());
+
+        let elsewhere = ProgressHandle(Arc::new(Counters {
+            servers: vec![Arc::default(), Arc::default()],
+            ..Counters::default()
+        }));
+        elsewhere.set_server(&now);
+        assert_eq!(elsewhere.servers(), [now.clone(), ServerProgress::default()]);
+        elsewhere
+            .set_server(&ServerProgress { address: "none of them".to_owned(), ..ServerProgress::default() });
+        assert_eq!(elsewhere.servers()[0], now);
     }
 }
