@@ -5,6 +5,7 @@
 //! - [`Memcached`]: a real server on a free port, stopped when it is dropped.
 //! - [`Model`]: what the servers must hold after a load, by the rules written plainly and slowly; it shares
 //!   no code with memc-core.
+//! - [`Port`]: a free port that stays free for who is to listen on it.
 //! - [`Proxy`]: stands between a loader and a server, and breaks their connections on request.
 //! - [`Relay`]: a proxy that holds what it has read, and delivers it at its pace, even when its client is gone.
 //! - [`Sample`]: minute files of the real shape, the same ones for the same seed.
@@ -15,6 +16,7 @@ mod browser;
 mod floor;
 mod memcached;
 mod model;
+mod port;
 mod proxy;
 mod relay;
 mod sample;
@@ -24,6 +26,7 @@ pub use browser::Browser;
 pub use floor::Floor;
 pub use memcached::{Contents, Item, Memcached, difference};
 pub use model::Model;
+pub use port::Port;
 pub use proxy::{Fault, Proxy};
 pub use relay::{Close, Holding, Relay};
 pub use sample::{Sample, gzip};

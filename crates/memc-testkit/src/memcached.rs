@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use crate::port::Port;
 
 /// How long a server may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +53,7 @@ pub struct Memcached {
     address: String,
     options: Vec<String>,
     /// Keeps the port while the process is dead; a Unix socket has none.
-    _reserved: Option<OwnedFd>,
+    _port: Option<Port>,
 }
 
 impl Memcached {
@@ -66,10 +64,10 @@ impl Memcached {
     /// If memcached is not installed or does not come up.
     pub fn start(options: &[&str]) -> io::Result<Self> {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (reserved, port) = reserve_port()?;
-        let address = format!("127.0.0.1:{port}");
+        let port = Port::reserve()?;
+        let address = port.to_string();
         let process = spawn(&address, &options)?;
-        let mut server = Self { process, address, options, _reserved: Some(reserved) };
+        let mut server = Self { process, address, options, _port: Some(port) };
         match server.wait_until_up()? {
             true => Ok(server),
             false => Err(io::Error::other(format!("memcached does not start with {:?}", server.options))),
@@ -95,8 +93,7 @@ impl Memcached {
         if Client::connect(&address).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("somebody listens at {address}")));
         }
-        let mut server =
-            Self { process: spawn(&address, &[])?, address, options: Vec::new(), _reserved: None };
+        let mut server = Self { process: spawn(&address, &[])?, address, options: Vec::new(), _port: None };
         if server.wait_until_up()? {
             Ok(server)
         } else {
@@ -192,17 +189,6 @@ impl Drop for Memcached {
         // It may be dead already, which is as well.
         let _ = self.kill();
     }
-}
-
-/// A free port that nobody else gets while the socket is open: it is bound and does not listen, so that a process which
-/// reuses addresses, as memcached does, can still bind it, and connecting is refused until then.
-fn reserve_port() -> io::Result<(OwnedFd, u16)> {
-    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-    let address = SocketAddrV4::try_from(net::getsockname(&socket)?)?;
-    Ok((socket, address.port()))
 }
 
 fn spawn(address: &str, options: &[String]) -> io::Result<Child> {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::acceptor::{Acceptor, Signs};
+use crate::port::Port;
 
 /// How often a thread that waits looks whether it must end.
 const TICK: Duration = Duration::from_millis(2);
@@ -51,6 +52,8 @@ pub enum Fault {
 pub struct Proxy {
     acceptor: Acceptor,
     shared: Arc<Shared>,
+    /// Keeps the port while nobody listens.
+    _port: Port,
 }
 
 #[derive(Debug, Default)]
@@ -74,15 +77,18 @@ impl Proxy {
     where
         P: IntoIterator<Item = Fault, IntoIter: Send + 'static>,
     {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
+        let port = Port::reserve()?;
+        let address = port.address().into();
         let shared = Arc::new(Shared { target: target.to_owned(), ..Shared::default() });
         let mut plan = plan.into_iter().peekable();
         // A refusal at the start begins before anyone can connect.
-        let listener = if matches!(plan.peek(), Some(Fault::Refuse(_))) { None } else { Some(listener) };
+        let listener = match plan.peek() {
+            Some(Fault::Refuse(_)) => None,
+            _ => Some(TcpListener::bind(address)?),
+        };
         let of_thread = Arc::clone(&shared);
         let accept = move || of_thread.accept(address, listener, plan);
-        Ok(Self { acceptor: Acceptor::start(address, &shared.signs, accept), shared })
+        Ok(Self { acceptor: Acceptor::start(address, &shared.signs, accept), shared, _port: port })
     }
 
     /// Its `host:port`.

@@ -1,12 +1,14 @@
 //! Real twemproxy processes for tests.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::port::Port;
 
 /// How long a proxy may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,8 +23,8 @@ const CONFIGURATION: &str = "nutcracker.yml";
 #[derive(Debug)]
 pub struct Twemproxy {
     process: Child,
-    address: String,
-    stats_port: u16,
+    port: Port,
+    stats_port: Port,
     /// With its configuration.
     folder: TempDir,
 }
@@ -35,32 +37,28 @@ impl Twemproxy {
     ///
     /// If `nutcracker` (twemproxy's program) is not installed or does not come up.
     pub fn start(distribution: &str, hash: &str, servers: &[String]) -> io::Result<Self> {
-        // Another process may take a port between the look and the start, so look again then.
-        for _ in 0..20 {
-            let [port, stats_port] = free_ports()?;
-            let address = format!("127.0.0.1:{port}");
-            let folder = tempfile::tempdir()?;
-            let servers: String = servers.iter().map(|server| format!("   - {server}\n")).collect();
-            std::fs::write(
-                folder.path().join(CONFIGURATION),
-                format!(
-                    "fleet:\n  listen: {address}\n  distribution: {distribution}\n  hash: {hash}\n  \
-                     auto_eject_hosts: false\n  servers:\n{servers}"
-                ),
-            )?;
-            let process = spawn(folder.path(), stats_port)?;
-            let mut proxy = Self { process, address, stats_port, folder };
-            if proxy.wait_until_up()? {
-                return Ok(proxy);
-            }
+        let (port, stats_port) = (Port::reserve()?, Port::reserve()?);
+        let folder = tempfile::tempdir()?;
+        let servers: String = servers.iter().map(|server| format!("   - {server}\n")).collect();
+        std::fs::write(
+            folder.path().join(CONFIGURATION),
+            format!(
+                "fleet:\n  listen: {port}\n  distribution: {distribution}\n  hash: {hash}\n  \
+                 auto_eject_hosts: false\n  servers:\n{servers}"
+            ),
+        )?;
+        let process = spawn(folder.path(), &stats_port)?;
+        let mut proxy = Self { process, port, stats_port, folder };
+        match proxy.wait_until_up()? {
+            true => Ok(proxy),
+            false => Err(io::Error::other("nutcracker does not start")),
         }
-        Err(io::Error::other("nutcracker does not start"))
     }
 
     /// Its `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.clone()
+        self.port.to_string()
     }
 
     /// Kills the process, as `kill -9` does.
@@ -79,21 +77,21 @@ impl Twemproxy {
     ///
     /// If it does not come up.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.process = spawn(self.folder.path(), self.stats_port)?;
+        self.process = spawn(self.folder.path(), &self.stats_port)?;
         match self.wait_until_up()? {
             true => Ok(()),
             false => Err(io::Error::other("nutcracker does not start again")),
         }
     }
 
-    /// False if the process ended at once, as it does when a port is taken.
+    /// False if the process ended at once.
     fn wait_until_up(&mut self) -> io::Result<bool> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if self.process.try_wait()?.is_some() {
                 return Ok(false);
             }
-            if let Ok(mut socket) = TcpStream::connect(&self.address) {
+            if let Ok(mut socket) = TcpStream::connect(self.port.address()) {
                 socket.set_read_timeout(Some(PATIENCE))?;
                 let mut answer = [0; 7];
                 if socket.write_all(b"version\r\n").is_ok() && socket.read_exact(&mut answer).is_ok() {
@@ -115,19 +113,14 @@ impl Drop for Twemproxy {
 }
 
 /// Starts the proxy of the configuration in this folder.
-fn spawn(folder: &Path, stats_port: u16) -> io::Result<Child> {
+fn spawn(folder: &Path, stats_port: &Port) -> io::Result<Child> {
     Command::new(if Path::new(DEBIANS).exists() { DEBIANS } else { "nutcracker" })
         .arg("-c")
         .arg(folder.join(CONFIGURATION))
-        .args(["-a", "127.0.0.1", "-s", &stats_port.to_string()])
+        .args(["-a", "127.0.0.1", "-s", &stats_port.address().port().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("cannot run nutcracker: {error}")))
-}
-
-fn free_ports() -> io::Result<[u16; 2]> {
-    let (one, two) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok([one.local_addr()?.port(), two.local_addr()?.port()])
 }

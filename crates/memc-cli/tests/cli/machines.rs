@@ -5,26 +5,26 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use memc_testkit::Memcached;
 use rustix::process::Signal;
 
 use crate::killed::{FILES, Random, Set};
 use crate::run::{Run, Running};
+use crate::watch::Watched;
 use crate::workdir::{Workdir, model};
 
 /// How many processes are killed while they run.
 const KILLS: usize = 30;
 
 /// All ends come within the timeout that is given and this.
-const MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 
 /// Lines of each file: so few that a run is short.
 const LINES: usize = 1500;
 
-/// The addresses of so many processes, of which nobody listens on any, in a file.
+/// A file with the addresses of this number of processes. The ports are theirs as long as the folder is there.
 fn hosts(work: &Workdir, processes: usize) -> Result<String> {
-    let listeners =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
-    let lines: Vec<_> = listeners.iter().map(|it| Ok(it.local_addr()?.to_string())).collect::<Result<_>>()?;
+    let lines: Vec<_> = (0..processes).map(|_| work.port()).collect::<Result<_>>()?;
     work.write("hosts/hosts.txt", lines.join("\n"))?;
     Ok(work.name("hosts/hosts.txt"))
 }
@@ -35,13 +35,13 @@ fn start_one(work: &Workdir, hosts: &str, process: usize, options: &[&str]) -> R
     work.start(&[&["--hosts", hosts, "--process", &process], options].concat())
 }
 
-/// Starts so many processes.
+/// Starts this number of processes.
 fn start(work: &Workdir, processes: usize, options: &[&str]) -> Result<Vec<Running>> {
     let hosts = hosts(work, processes)?;
     (0..processes).map(|process| start_one(work, &hosts, process, options)).collect()
 }
 
-fn finish(work: &Workdir, running: Vec<Running>) -> Result<Vec<Run>> {
+pub(crate) fn finish(work: &Workdir, running: Vec<Running>) -> Result<Vec<Run>> {
     running.into_iter().map(|it| work.finish(it)).collect()
 }
 
@@ -105,6 +105,32 @@ fn processes_leave_what_one_leaves_and_only_the_first_reports() -> Result<()> {
         .map(|server| server["records"].as_u64())
         .sum();
     ensure!(stored == report["records_loaded"].as_u64(), "{report}");
+    Ok(())
+}
+
+/// What the second process has stored is seen in the first one while a server of that one holds up the load.
+#[test]
+fn the_first_process_shows_what_servers_of_others_have_taken() -> Result<()> {
+    let work = Workdir::new()?;
+    let mut late = Memcached::start(&[])?;
+    late.kill()?;
+    work.gzip("1.tsv.gz", "imei\ta\t1\t2\t3\ngaid\tb\t1\t2\t3\ngaid\tc\t1\t2\t3\ndvid\td\t1\t2\t3\n")?;
+    let (hosts, route) = (hosts(&work, 2)?, format!("imei={}", late.address()));
+    let options = ["--hosts", &hosts, "--route", &route, "--retry-for", "1h"];
+    let watched = Watched::start(&work, &[&options[..], &["--process", "0"]].concat())?;
+    let second = work.start(&[&options[..], &["--process", "1"]].concat())?;
+    // The servers of gaid and dvid are those of the second process.
+    let records = |status: &serde_json::Value| -> Vec<u64> {
+        let servers = status["servers"].as_array().into_iter().flatten();
+        servers.filter_map(|server| server["records"].as_u64()).collect()
+    };
+    let status = watched.wait_for("seen", |status| records(status) == [0, 2, 0, 1, 0])?;
+    ensure!(status["state"] == "server_away", "{status:#}");
+    late.restart()?;
+    for run in finish(&work, vec![watched.running, second])? {
+        run.exits(0)?;
+    }
+    ensure!(late.contents()?.len() == 1);
     Ok(())
 }
 

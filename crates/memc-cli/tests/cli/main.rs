@@ -23,6 +23,7 @@ mod machines;
 mod memory;
 mod metrics;
 mod names;
+mod network;
 mod options;
 mod orphans;
 mod outputs;

@@ -1,13 +1,13 @@
 //! A fresh folder with input files and four servers to load them into.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use memc_testkit::{Contents, DEVICE_TYPES, Memcached, Model, difference};
+use memc_testkit::{Contents, DEVICE_TYPES, Memcached, Model, Port, difference};
 use tempfile::TempDir;
 
 use crate::run::{Run, Running};
@@ -17,11 +17,12 @@ use crate::run::{Run, Running};
 pub(crate) struct Workdir {
     folder: TempDir,
     servers: OnceCell<Vec<Memcached>>,
+    ports: RefCell<Vec<Port>>,
 }
 
 impl Workdir {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { folder: TempDir::new()?, servers: OnceCell::new() })
+        Ok(Self { folder: TempDir::new()?, servers: OnceCell::new(), ports: RefCell::default() })
     }
 
     /// The path of a file in the folder.
@@ -56,6 +57,14 @@ impl Workdir {
         Ok(self.servers.get_or_init(|| servers))
     }
 
+    /// An address that nobody listens on but those who get it from here.
+    pub(crate) fn port(&self) -> Result<String> {
+        let port = Port::reserve()?;
+        let address = port.to_string();
+        self.ports.borrow_mut().push(port);
+        Ok(address)
+    }
+
     /// Runs the binary with just these arguments.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Run> {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -85,7 +94,12 @@ impl Workdir {
 
     /// Runs it with these options by way of a shell, in which `setup` comes first: `umask 077; exec`.
     pub(crate) fn load_after(&self, setup: &str, options: &[&str]) -> Result<Run> {
-        self.finish(Running::start_after(setup, &self.arguments(options)?)?)
+        self.finish(self.start_after(setup, options)?)
+    }
+
+    /// The same, but without waiting for its end.
+    pub(crate) fn start_after(&self, setup: &str, options: &[&str]) -> Result<Running> {
+        Running::start_after(setup, &self.arguments(options)?)
     }
 
     /// Waits for the end of a run.

@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 
 use memc_cluster::{Cluster, ClusterError, Hosts, Membership};
 use memc_core::{Error, Event, LoadError, RunReport};
+use memc_testkit::Port;
 
 use crate::{Logs, Result, Servers, ahead, assert_counts, patient, small_chunks};
 
-/// Addresses that nobody listens on.
-fn free_hosts(processes: usize) -> Result<Hosts> {
-    let listeners: Vec<_> =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
-    let lines =
-        listeners.iter().map(|it| Ok(format!("{}\n", it.local_addr()?))).collect::<io::Result<String>>()?;
-    Ok(lines.parse()?)
+/// Addresses that nobody listens on, as long as the ports are there.
+fn free_hosts(processes: usize) -> Result<(Hosts, Vec<Port>)> {
+    let ports: Vec<_> = (0..processes).map(|_| Port::reserve()).collect::<io::Result<_>>()?;
+    let lines: String = ports.iter().map(|port| format!("{port}\n")).collect();
+    Ok((lines.parse()?, ports))
 }
 
 fn member(hosts: &Hosts, process: usize, workers: usize) -> Membership {
@@ -37,7 +36,7 @@ type Outcome =
     ((std::result::Result<RunReport, LoadError>, Vec<String>), Vec<std::result::Result<(), ClusterError>>);
 
 fn load(servers: &Servers, logs: &Logs, processes: usize, workers: usize) -> Result<Outcome> {
-    let hosts = free_hosts(processes)?;
+    let (hosts, _ports) = free_hosts(processes)?;
     let loader = || servers.loader(small_chunks(4096));
     thread::scope(|scope| {
         let others: Vec<_> = (1..processes)
@@ -132,7 +131,7 @@ fn what_stops_another_process_at_once_is_reported() -> Result {
 fn a_server_that_another_process_writes_to_is_restarted() -> Result {
     let logs = Logs::of_lines(&[300, 5000, 500])?;
     let mut servers = Servers::start(&[])?;
-    let hosts = free_hosts(2)?;
+    let (hosts, _ports) = free_hosts(2)?;
     let loaders = [servers.loader(patient(1000))?, servers.loader(patient(1000))?];
     // The second server is the second process's.
     let server = Mutex::new(&mut servers.0[1]);
@@ -175,7 +174,7 @@ fn a_server_that_another_process_writes_to_is_restarted() -> Result {
 fn who_is_not_there_is_named_in_time() -> Result {
     let servers = Servers::start(&[])?;
     let loader = servers.loader(small_chunks(4096))?;
-    let hosts = free_hosts(2)?;
+    let (hosts, _ports) = free_hosts(2)?;
     for (process, missing, problem) in [(0, 1, "has not connected"), (1, 0, "cannot be reached")] {
         let started = Instant::now();
         let mut member = member(&hosts, process, 1);
