@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use jiff::{Timestamp, Zoned};
-use memc_core::Error;
+use memc_cluster::Cluster;
 
 use crate::args::{self, Args, variables};
 use crate::cluster;
@@ -37,20 +37,23 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let signals = signals::take();
     let bar = progress::bar(args);
     let mut summary = Summary::new();
+    let mut cluster = None;
     let (log, result) = match Log::start(args, &bar) {
         Ok(log) => {
             variables::warn_of_unknown(&args::command());
             (
                 Some(log.clone()),
-                signals.and_then(|signals| go(args, &bar, &log, listener, signals, &mut summary)),
+                signals
+                    .and_then(|signals| go(args, &bar, &log, listener, signals, &mut summary, &mut cluster)),
             )
         }
         Err(error) => (None, Err(error)),
     };
-    end(args, log.as_ref(), &mut summary, result)
+    end(args, log.as_ref(), &mut summary, result, cluster)
 }
 
-/// From the first line of the log on; an error means that it stopped before its end.
+/// From the first line of the log on; an error means that it stopped before its end. In the first process of a cluster the
+/// others wait for what comes of it.
 fn go(
     args: &Args,
     bar: &ProgressBar,
@@ -58,6 +61,7 @@ fn go(
     listener: Option<Listener>,
     signals: Taken,
     summary: &mut Summary,
+    cluster: &mut Option<Cluster>,
 ) -> Result<()> {
     log::info!("Memc loader started with options: {args} (times in UTC{})", Zoned::now().strftime("%:z"));
     if args.inflate_threads.is_some() {
@@ -84,6 +88,7 @@ fn go(
         None => None,
     };
     let result = work(&mut job, summary, bell, &rung);
+    *cluster = job.cluster.take();
     summary.signalled = signalled.exit_code();
     job.service.stopping();
     result
@@ -95,16 +100,13 @@ fn work(job: &mut Job<'_>, summary: &mut Summary, bell: Bell, rung: &Receiver<()
     if job.args.is_helper()
         && let Some(cluster) = job.cluster.take()
     {
-        return cluster::help(job, cluster);
+        summary.first_process = cluster::help(job, cluster)?;
+        return Ok(());
     }
-    let result = match job.args.follow {
+    match job.args.follow {
         true => follow::follow(job, summary, bell, rung),
         false => once(job, summary),
-    };
-    if let Some(cluster) = job.cluster.take() {
-        cluster::end(cluster, &job.stop_handle(), &result);
     }
-    result
 }
 
 /// Has signals stop the job, and open its files again.
@@ -156,8 +158,14 @@ fn once(job: &mut Job<'_>, summary: &mut Summary) -> Result<()> {
     job.load(summary, &locks, &[]).map(drop)
 }
 
-/// Reports how the run has ended: in the log, in the files for other programs, by the exit code.
-fn end(args: &Args, log: Option<&Log>, summary: &mut Summary, result: Result<()>) -> ExitCode {
+/// Reports how the run has ended: in the log, in the files for other programs, to the other processes, by the exit code.
+fn end(
+    args: &Args,
+    log: Option<&Log>,
+    summary: &mut Summary,
+    result: Result<()>,
+    cluster: Option<Cluster>,
+) -> ExitCode {
     let mut exit_code = summary.exit_code(result.is_err(), args.max_error_rate);
     if exit_code == 0 && log.is_some_and(Log::has_failed) {
         exit_code = NOT_ALL_WELL;
@@ -166,12 +174,12 @@ fn end(args: &Args, log: Option<&Log>, summary: &mut Summary, result: Result<()>
     let is_due = summary.owns_folders && !(args.follow && result.is_ok());
     let error = result.err();
     if let Some(error) = &error
-        && !matches!(error.downcast_ref(), Some(Error::Cancelled))
+        && !cluster::is_cancelled(error)
     {
         output::log::fail(args, error);
     }
-    let error = error.map(|error| format!("{error:#}"));
-    let end = End { at: Timestamp::now(), exit_code, error };
+    let text = error.as_ref().map(|error| format!("{error:#}"));
+    let end = End { at: Timestamp::now(), exit_code, error: text };
     if is_due && let Err(error) = replace::write(args, summary, &end) {
         match exit_code {
             // The reason is in the log already, and often it is the same.
@@ -187,6 +195,9 @@ fn end(args: &Args, log: Option<&Log>, summary: &mut Summary, result: Result<()>
         && let Some(text) = log.and_then(Log::unseen_complaint)
     {
         output::log::complain(text);
+    }
+    if let Some(cluster) = cluster {
+        cluster::end(cluster, exit_code, summary.signalled.is_some(), error.as_ref());
     }
     ExitCode::from(exit_code)
 }

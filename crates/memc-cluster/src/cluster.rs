@@ -23,7 +23,7 @@ use crate::hosts::Hosts;
 use crate::link::handshake::Hello;
 use crate::link::meet::Meeting;
 use crate::message::{Begin, Message};
-use crate::net::Net;
+use crate::net::{Net, Next};
 use crate::state::State;
 
 /// What a process needs to meet the others.
@@ -144,7 +144,7 @@ impl Cluster {
     }
 
     /// Does this process's part of what the first one loads, until all is done there. `on_event` gets the events of the
-    /// servers that this process writes to; the first process gets them too.
+    /// servers that this process writes to; the first process gets them too. Returns the exit code of the first process.
     ///
     /// # Errors
     ///
@@ -154,11 +154,13 @@ impl Cluster {
         loader: &Loader<E>,
         files: &Arc<dyn Files>,
         on_event: impl Fn(Event) + Clone + Send + Sync + 'static,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<u8, ClusterError> {
         let stop = loader.stop_handle();
-        while let Some(net) = &mut self.net
-            && let Some(Begin { attempt, is_dry, started, paths, first_file }) = net.next(&stop)?
-        {
+        while let Some(net) = &mut self.net {
+            let Begin { attempt, is_dry, started, paths, first_file } = match net.next(&stop)? {
+                Next::Begin(begin) => begin,
+                Next::Done { exit_code } => return Ok(exit_code),
+            };
             let first = net.first().cloned();
             self.attempt = attempt;
             let stages = Stages::new(loader, is_dry, started)
@@ -183,15 +185,16 @@ impl Cluster {
                 return Err(ClusterError::Own { source });
             }
         }
-        Ok(())
+        Ok(0)
     }
 
-    /// Leaves the others: all is done, or this is why this process ends early. They end too then.
-    pub fn end(self, failed: Option<&str>) {
+    /// Leaves the others, which end too then: all is done, and the first process ends with this exit code; or this is why
+    /// this process ends early.
+    pub fn end(self, result: Result<u8, &str>) {
         let Some(net) = self.net else { return };
-        match failed {
-            None => net.end(&Message::Done),
-            Some(why) => net.end(&net.failed(why)),
+        match result {
+            Ok(exit_code) => net.end(&Message::Done { exit_code }),
+            Err(why) => net.end(&net.failed(why)),
         }
     }
 

@@ -23,8 +23,8 @@ pub(crate) enum Message {
     Progress(Vec<ServerProgress>),
     /// The sender ends, since this process is at fault.
     Failed(PeerError),
-    /// From the first process: all is done.
-    Done,
+    /// From the first process: all is done, and it ends with this exit code.
+    Done { exit_code: u8 },
 }
 
 /// What there is to do in an attempt.

@@ -16,7 +16,7 @@ use crate::link::meet::Meeting;
 use crate::link::pipe::Pipe;
 use crate::link::pulse::Pulse;
 use crate::link::{Incoming, Link};
-use crate::message::Message;
+use crate::message::{Begin, Message};
 use crate::state::State;
 
 /// How long a wait for a message may overlook that something has happened here.
@@ -36,6 +36,16 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a process whose work is done waits for that message, when others have ended already.
 const DONE_GRACE: Duration = Duration::from_secs(1);
+
+/// What there is to do next in a process that is not the first one.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Begin(Begin),
+    /// Nothing: all is done, and the first process ends with this exit code.
+    Done {
+        exit_code: u8,
+    },
+}
 
 /// The links of a process.
 #[derive(Debug)]
@@ -189,8 +199,8 @@ impl Net {
         self.links().for_each(|link| link.inbox.end(attempt));
     }
 
-    /// Waits for the first process to begin something, or to say that all is done, which is `None`.
-    pub(crate) fn next(&mut self, stop: &StopHandle) -> Result<Option<crate::message::Begin>, ClusterError> {
+    /// Waits for the first process to begin something, or to say that all is done.
+    pub(crate) fn next(&mut self, stop: &StopHandle) -> Result<Next, ClusterError> {
         let mut lost: Option<(Instant, PeerError)> = None;
         loop {
             if let Some(fatal) = self.fatal() {
@@ -200,8 +210,8 @@ impl Net {
                 return Err(ClusterError::Cancelled);
             }
             match self.incoming.recv_timeout(IDLE_CHECK) {
-                Ok(Incoming::Message(_, Message::Begin(begin))) => return Ok(Some(begin)),
-                Ok(Incoming::Message(_, Message::Done)) => return Ok(None),
+                Ok(Incoming::Message(_, Message::Begin(begin))) => return Ok(Next::Begin(begin)),
+                Ok(Incoming::Message(_, Message::Done { exit_code })) => return Ok(Next::Done { exit_code }),
                 Ok(Incoming::Message(from, Message::Failed(failed))) => {
                     self.found(self.as_seen_here(from, failed));
                 }

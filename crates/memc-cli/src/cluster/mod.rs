@@ -66,29 +66,40 @@ fn shared_options(args: &Args, processes: usize) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// Does the part of a process that is not the first one, until that has done all.
-pub(crate) fn help(job: &Job<'_>, mut cluster: Cluster) -> Result<()> {
+/// Does the part of a process that is not the first one, until that has done all. Returns the first one's
+/// exit code.
+pub(crate) fn help(job: &Job<'_>, mut cluster: Cluster) -> Result<u8> {
     job.service.ready();
     let files: Arc<dyn Files> = Arc::new(Elsewhere::default());
     let (routes, retry_for) = (job.args.routes.clone(), job.args.retry_for);
     let served = cluster
         .serve(&job.loader, &files, move |event| messages::server_event(&routes, retry_for, &event))
         .map_err(stopped);
-    if served.is_ok() {
-        log::info!("The first process has done all");
+    match served {
+        Ok(0) => log::info!("The first process has done all"),
+        Ok(exit_code) => log::warn!(
+            "The first process has done all, but not all is well: its log says what, exit code {exit_code}"
+        ),
+        Err(_) => {}
     }
-    end(cluster, &job.stop_handle(), &served);
+    end(cluster, *served.as_ref().unwrap_or(&1), job.stop_handle().is_requested(), served.as_ref().err());
     served
 }
 
-/// Leaves the cluster as this process ends, and says why if it ends early.
-pub(crate) fn end(cluster: Cluster, stop: &StopHandle, result: &Result<()>) {
-    let why = match result {
-        Err(error) if !matches!(error.downcast_ref(), Some(Error::Cancelled)) => Some(format!("{error:#}")),
+/// Leaves the cluster as the first process ends with an exit code, or this one early: because it is asked to, or for an
+/// error.
+pub(crate) fn end(cluster: Cluster, exit_code: u8, is_asked: bool, error: Option<&anyhow::Error>) {
+    let why = match error {
+        Some(error) if !is_cancelled(error) => Some(format!("{error:#}")),
         // A follower that is asked to stop between two rounds has not failed.
-        _ => stop.is_requested().then(|| "it was asked to".to_owned()),
+        _ => is_asked.then(|| "it was asked to".to_owned()),
     };
-    cluster.end(why.as_deref());
+    cluster.end(why.as_deref().map_or(Ok(exit_code), Err));
+}
+
+/// Whether a run has ended since it was asked to.
+pub(crate) fn is_cancelled(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Cancelled))
 }
 
 /// A stop that was asked for is one of the load, too.

@@ -44,6 +44,8 @@ pub(crate) struct Summary {
     pub(crate) run: RunReport,
     /// The exit code for the signal that stopped the run.
     pub(crate) signalled: Option<u8>,
+    /// That of the first process, in another one.
+    pub(crate) first_process: u8,
 }
 
 /// How a run has ended.
@@ -73,6 +75,7 @@ impl Summary {
             lost: BTreeMap::new(),
             run: RunReport::default(),
             signalled: None,
+            first_process: 0,
         }
     }
 
@@ -169,7 +172,7 @@ impl Summary {
         match self.signalled {
             Some(code) => code,
             None if failed => 1,
-            None if all_well => 0,
+            None if all_well => self.first_process,
             None => NOT_ALL_WELL,
         }
     }

@@ -143,14 +143,27 @@ fn rejected_lines_of_any_process_come_with_file_and_line() -> Result<()> {
     work.gzip("2.tsv.gz", format!("idfa\tb\t1\t2\t3\n{large}\nadid\tc\t1\t2\t3\nno line either\n"))?;
     let rejects = work.name("rejects");
     let runs = finish(&work, start(&work, 2, &["--rejects", &rejects])?)?;
-    runs[0].exits(3)?;
-    runs[1].exits(0)?;
+    runs.iter().try_for_each(|run| run.exits(3))?;
     let (one, two) = (work.name("1.tsv.gz"), work.name("2.tsv.gz"));
     let expected = format!(
         "{one}\t2\tfield_count\tno line\n{two}\t2\tserver_refused\t{large}\n{two}\t4\tfield_count\tno line either\n"
     );
     ensure!(std::fs::read_to_string(&rejects)? == expected, "{}", runs[0]);
     work.holds(&model(&["idfa\ta\t1\t2\t3\nidfa\tb\t1\t2\t3\nadid\tc\t1\t2\t3\n"]))
+}
+
+/// A report that cannot be written is the last thing that can go wrong in the first process.
+#[test]
+fn all_processes_have_the_exit_code_of_the_first() -> Result<()> {
+    let work = Workdir::new()?;
+    work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
+    let runs = finish(&work, start(&work, 3, &["--report", "/dev/full"])?)?;
+    runs.iter().try_for_each(|run| run.exits(3))?;
+    runs[0].fails_with(&["/dev/full"])?;
+    for run in &runs[1..] {
+        run.logs(&["W The first process has done all, but not all is well: its log says what, exit code 3"])?;
+    }
+    work.holds(&model(&["idfa\ta\t1\t2\t3\n"]))
 }
 
 #[test]
@@ -270,8 +283,7 @@ fn a_broken_file_ends_all_and_quarantine_goes_on() -> Result<()> {
     std::fs::create_dir(work.path("bad"))?;
     let quarantine = format!("quarantine={}", work.name("bad"));
     let runs = finish(&work, start(&work, 2, &["--on-broken", &quarantine])?)?;
-    runs[0].exits(3)?;
-    runs[1].exits(0)?;
+    runs.iter().try_for_each(|run| run.exits(3))?;
     work.holds(&model(&[&set.texts[..3], &set.texts[4..]].concat()))
 }
 

@@ -31,9 +31,17 @@ fn member(hosts: &Hosts, process: usize, workers: usize) -> Membership {
     }
 }
 
+/// What the first process of [`load`] says that it ends with.
+const FIRST_EXIT_CODE: u8 = 42;
+
+fn leave(cluster: Cluster, result: &std::result::Result<u8, impl ToString>) {
+    let why = result.as_ref().err().map(ToString::to_string);
+    cluster.end(result.as_ref().copied().map_err(|_| why.as_deref().unwrap_or_default()));
+}
+
 /// What the first process returns, with the names of the files that were finished, and what each of the others does.
 type Outcome =
-    ((std::result::Result<RunReport, LoadError>, Vec<String>), Vec<std::result::Result<(), ClusterError>>);
+    ((std::result::Result<RunReport, LoadError>, Vec<String>), Vec<std::result::Result<u8, ClusterError>>);
 
 fn load(servers: &Servers, logs: &Logs, processes: usize, workers: usize) -> Result<Outcome> {
     let (hosts, _ports) = free_hosts(processes)?;
@@ -47,7 +55,7 @@ fn load(servers: &Servers, logs: &Logs, processes: usize, workers: usize) -> Res
                     let mut cluster =
                         Cluster::join(member(hosts, process, workers), ahead(4), &loader.stop_handle())?;
                     let served = cluster.serve(&loader, &logs.files(), |_| ());
-                    cluster.end(served.as_ref().err().map(ToString::to_string).as_deref());
+                    leave(cluster, &served.as_ref().copied());
                     served
                 })
             })
@@ -62,7 +70,7 @@ fn load(servers: &Servers, logs: &Logs, processes: usize, workers: usize) -> Res
                 }
                 Ok(())
             });
-            cluster.end(result.as_ref().err().map(ToString::to_string).as_deref());
+            leave(cluster, &result.as_ref().map(|_| FIRST_EXIT_CODE));
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>((result, finished))
         };
         let first = first();
@@ -84,7 +92,7 @@ fn any_number_of_processes_leaves_the_same() -> Result {
         let stored: u64 = report.servers.iter().map(|server| server.records).sum();
         assert_eq!(stored, report.counts.loaded);
         servers.assert_hold(&logs.model(all))?;
-        assert!(others.iter().all(std::result::Result::is_ok), "{others:?}");
+        assert!(others.iter().all(|it| matches!(it, Ok(FIRST_EXIT_CODE))), "{others:?}");
     }
     Ok(())
 }
@@ -142,7 +150,7 @@ fn a_server_that_another_process_writes_to_is_restarted() -> Result {
         let serving = scope.spawn(|| {
             let mut cluster = Cluster::join(member(&hosts, 1, 1), few, &second.stop_handle())?;
             let served = cluster.serve(second, &logs.files(), |_| ());
-            cluster.end(None);
+            cluster.end(Ok(0));
             served
         });
         let mut cluster = Cluster::join(member(&hosts, 0, 1), few, &first.stop_handle())?;
@@ -161,7 +169,7 @@ fn a_server_that_another_process_writes_to_is_restarted() -> Result {
             }
             Ok(())
         });
-        cluster.end(None);
+        cluster.end(Ok(0));
         serving.join().expect("no panic")?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(report?)
     })?;
