@@ -205,3 +205,38 @@ fn who_is_not_there_is_named_in_time() -> Result {
     );
     Ok(())
 }
+
+#[test]
+fn processes_that_do_not_fit_refuse_each_other() -> Result {
+    let servers = Servers::start(&[])?;
+    let stop = servers.loader(small_chunks(4096))?.stop_handle();
+    let older = |member: Membership| Membership { version: "0.9".to_owned(), ..member };
+    let stranger = |member: Membership| Membership { secret: b"another".to_vec(), ..member };
+    let changes: [(&dyn Fn(Membership) -> Membership, [&str; 2]); 2] = [
+        (
+            &older,
+            [
+                "it is memc-load 0.9, and this is 1: all processes must be of one version",
+                "it is memc-load 1, and this is 0.9: all processes must be of one version",
+            ],
+        ),
+        (&stranger, ["its secret is another one: give all processes the same MEMC_LOAD_CLUSTER_SECRET"; 2]),
+    ];
+    for (change, problems) in changes {
+        let (hosts, _ports) = free_hosts(2)?;
+        let members = [member(&hosts, 0, 1), change(member(&hosts, 1, 1))];
+        let timeout = members[0].timeout;
+        let started = Instant::now();
+        let joined = thread::scope(|scope| {
+            let joining = members.map(|member| scope.spawn(|| Cluster::join(member, ahead(1), &stop)));
+            joining.map(|it| it.join().expect("no panic"))
+        });
+        for ((joined, other), problem) in joined.into_iter().zip([1, 0]).zip(problems) {
+            let Err(ClusterError::Peer(peer)) = joined else { panic!("{joined:?}") };
+            let address = hosts.address(other).ok_or("an address")?;
+            assert_eq!(peer.to_string(), format!("process {other} ({address}): {problem}"));
+        }
+        assert!(started.elapsed() < timeout, "they must not wait for each other: {:?}", started.elapsed());
+    }
+    Ok(())
+}
