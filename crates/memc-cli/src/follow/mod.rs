@@ -60,13 +60,14 @@ pub(crate) fn follow(
         held = logs.first().map(|log| known_of(log, held));
         let complete = complete_logs(&logs, held.as_ref())?;
         if complete.is_empty() {
+            let later = logs.len().saturating_sub(1);
             if let Some(held) = &mut held {
-                held.log(logs.len() - 1, Instant::now());
+                held.log(later, Instant::now());
             }
             let doing = held.as_ref().map_or(Doing::Waiting, Held::doing);
             summary.live.lock().set_doing(doing);
             job.service.status(waits_for(job.args, held.as_ref()));
-            wait(job, rung, held.as_ref());
+            wait(job, rung, held.as_mut(), later);
         } else {
             held = round(job, summary, &lookout.locks, &mut late, &logs, &complete, held)?;
         }
@@ -178,8 +179,9 @@ fn round(
     Ok(Some(incomplete))
 }
 
-/// Waits until something may have appeared, or the log that holds up the others may be complete.
-fn wait(job: &Job<'_>, rung: &Receiver<()>, held: Option<&Held>) {
+/// Waits until something may have appeared, or the log that holds up this many `later` ones may be complete or is
+/// certain not to be.
+fn wait(job: &Job<'_>, rung: &Receiver<()>, mut held: Option<&mut Held>, later: usize) {
     let (stop, until) = (job.stop_handle(), Instant::now() + RESCAN);
     while !stop.is_requested() {
         job.service.sign_of_life();
@@ -188,10 +190,12 @@ fn wait(job: &Job<'_>, rung: &Receiver<()>, held: Option<&Held>) {
         if rung.recv_timeout(patience).is_ok() {
             return thread::sleep(TOGETHER);
         }
-        let complete = |held: &Held| {
-            Version::of(held.path()).is_ok_and(|version| version.is_some_and(|it| held.may_be_complete(&it)))
+        let is_news = |held: &mut Held| {
+            Version::of(held.path()).is_ok_and(|version| {
+                version.is_some_and(|it| held.may_be_complete(&it) || held.log(later, Instant::now()))
+            })
         };
-        if left.is_zero() || held.is_some_and(complete) {
+        if left.is_zero() || held.as_deref_mut().is_some_and(is_news) {
             return;
         }
     }

@@ -108,6 +108,13 @@ impl Service {
     pub(crate) fn sign_of_life(&self) {
         self.0.lock().life.last_sign = Instant::now();
     }
+
+    /// The last sign of life was that long before.
+    #[cfg(test)]
+    pub(crate) fn age(&self, time: Duration) {
+        let life = &mut self.0.lock().life;
+        life.last_sign = life.last_sign.checked_sub(time).unwrap_or(life.last_sign);
+    }
 }
 
 impl Reporter {

@@ -200,7 +200,7 @@ impl Served {
                 let text = self.text.or_make(|| metrics::text(&watched.args, &watched.live));
                 answer(StatusCode::OK, metrics::TEXT, text)
             }
-            "/healthz" => verdict(&status::health(watched)),
+            "/healthz" => verdict(&status::health(&watched.service)),
             "/readyz" => verdict(&status::readiness(watched)),
             _ => {
                 let text = "there are /, /status.json, /metrics, /healthz and /readyz\n";
@@ -261,6 +261,10 @@ fn is_local(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use memc_core::ProgressHandle;
+
+    use crate::output::service::Service;
+
     use super::*;
 
     #[test]
@@ -279,6 +283,20 @@ mod tests {
             assert_eq!(is_local(&headers), local, "{host}");
         }
         assert!(is_local(&HeaderMap::new()));
+    }
+
+    /// The load may be silent for five minutes at least, too long for a test of the process.
+    #[test]
+    fn a_process_that_hangs_is_not_healthy() -> anyhow::Result<()> {
+        let service = Service::start(ProgressHandle::default(), Duration::ZERO)?;
+        assert_eq!(verdict(&status::health(&service)).status(), StatusCode::OK);
+        service.age(Duration::from_secs(5 * 60 + 1));
+        let health = status::health(&service);
+        assert_eq!(health.reasons, ["no progress and no known cause for it: the process hangs"]);
+        assert_eq!(verdict(&health).status(), StatusCode::SERVICE_UNAVAILABLE);
+        service.sign_of_life();
+        assert_eq!(verdict(&status::health(&service)).status(), StatusCode::OK);
+        Ok(())
     }
 
     #[test]

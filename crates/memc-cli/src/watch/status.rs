@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::VERSION;
 use crate::output::log;
 use crate::output::report::{self, LineCounts};
+use crate::output::service::Service;
 use crate::run::servers;
 use crate::watch::history;
 use crate::watch::live::{Doing, Now};
@@ -141,8 +142,8 @@ pub(crate) struct Verdict {
 }
 
 /// Whether the process works, or waits for what it knows.
-pub(crate) fn health(watched: &Watched) -> Verdict {
-    let ok = watched.service.is_alive();
+pub(crate) fn health(service: &Service) -> Verdict {
+    let ok = service.is_alive();
     let reason = "no progress and no known cause for it: the process hangs";
     Verdict { ok, reasons: if ok { Vec::new() } else { vec![reason.to_owned()] } }
 }

@@ -44,23 +44,31 @@ fn resize(master: impl AsFd, columns: u16) -> Result<()> {
     Ok(tcsetwinsize(master, Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
 }
 
+/// Both sides of a terminal.
+fn terminal() -> Result<(File, File)> {
+    // A process that had the side of the emulator, too, would keep its terminal alive.
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    resize(&master, 160)?;
+    let path = ptsname(&master, Vec::new())?.into_string()?;
+    Ok((File::from(master), File::options().read(true).write(true).open(path)?))
+}
+
+/// `top` on this terminal.
+fn command(url: &str, slave: &File) -> Result<Command> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_memc-load"));
+    command.args(["top", url]).env("TERM", "xterm");
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?);
+    Ok(command)
+}
+
 impl Top {
     fn start(url: &str) -> Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        resize(&master, 160)?;
-        let path = ptsname(&master, Vec::new())?.into_string()?;
-        let slave = File::options().read(true).write(true).open(path)?;
+        let (master, slave) = terminal()?;
         let before = tcgetattr(&slave)?;
-        let process = Command::new(env!("CARGO_BIN_EXE_memc-load"))
-            .args(["top", url])
-            .env("TERM", "xterm")
-            .stdin(slave.try_clone()?)
-            .stdout(slave.try_clone()?)
-            .stderr(slave.try_clone()?)
-            .spawn()?;
-        let (master, sent) = (File::from(master), Arc::new(Mutex::new(Vec::new())));
+        let process = command(url, &slave)?.stderr(slave.try_clone()?).spawn()?;
+        let sent = Arc::new(Mutex::new(Vec::new()));
         let (mut reading, into) = (master.try_clone()?, Arc::clone(&sent));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -150,6 +158,34 @@ fn a_load_is_watched_in_the_terminal_which_is_left_as_it_was() -> Result<()> {
     top.shows("lost contact")?;
     top.master.write_all(b"q")?;
     top.end()?;
+    Ok(())
+}
+
+#[test]
+fn top_ends_with_its_terminal() -> Result<()> {
+    let (mut master, slave) = terminal()?;
+    let mut process = command("127.0.0.1:1", &slave)?.stderr(Stdio::piped()).spawn()?;
+    drop(slave);
+    let (mut sent, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&sent).contains("ends") {
+        let length = master.read(&mut buffer)?;
+        sent.extend_from_slice(&buffer[..length]);
+    }
+    // It is not the terminal of its session, so it gets no SIGHUP.
+    drop(master);
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        if Instant::now() > until {
+            process.kill()?;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let mut text = String::new();
+    process.stderr.take().context("its standard error")?.read_to_string(&mut text)?;
+    ensure!(status.code() == Some(1) && text.contains("this terminal"), "{status}: {text}");
     Ok(())
 }
 

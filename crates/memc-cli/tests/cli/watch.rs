@@ -236,6 +236,21 @@ fn a_follower_is_watched_from_its_start_to_its_end() -> Result<()> {
     watched.stop(&work)
 }
 
+/// Not only when the follower next looks at its folders, which is every 30 s.
+#[test]
+fn an_empty_file_holds_up_the_others_at_once() -> Result<()> {
+    let work = Workdir::new()?;
+    let watched = Watched::start(&work, &["--follow"])?;
+    watched.wait_for("it waits", |it| it["state"] == "waiting")?;
+    let written = Instant::now();
+    work.write("1.tsv.gz", "")?;
+    let held_up = watched.wait_for("held up", |it| it["state"] == "held_up")?;
+    ensure!(written.elapsed() < Duration::from_secs(15), "after {:?}", written.elapsed());
+    ensure!(held_up["held_up"]["reason"] == "empty" && held_up["ready"] == false, "{held_up:#}");
+    ensure!(watched.get("/readyz")?.status == 503 && watched.get("/healthz")?.status == 200);
+    watched.stop(&work)
+}
+
 #[test]
 fn lists_have_their_shares_and_a_proxy_no_statistics() -> Result<()> {
     let work = Workdir::new()?;

@@ -34,7 +34,8 @@ pub enum Distribution {
     /// `/path:0` for a Unix socket. Where readers use other text, make it the server's name:
     ///
     /// - php-memcached has `/path` for a socket, twemproxy `/path:`.
-    /// - spymemcached has `10.0.0.1:11211` at port 11211, too, and `cache1/10.0.0.1:11211` for a host by name.
+    /// - spymemcached has `10.0.0.1:11211` at port 11211, too, and `cache1/10.0.0.1:11211` for a host by name. With
+    ///   its `Format.LIBMEMCACHED` it has the text above, of the name that the DNS has for an address.
     #[default]
     Ketama,
     /// A ring with 100 points of each server. Points and keys are hashed by Jenkins' one-at-a-time.

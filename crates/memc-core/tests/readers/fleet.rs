@@ -23,8 +23,16 @@ pub(crate) enum Layout {
     Equal,
     /// With weights that show how the points of a ring are rounded: exact arithmetic has other ones.
     Weighted,
-    /// Two of three on port 11211, each on a loopback address of its own.
+    /// Each on a loopback address of its own, two of three at port 11211.
     DefaultPort,
+    /// As `DefaultPort`, each named by its address with the port.
+    DefaultPortNamed,
+    /// On ports of `localhost`.
+    Hosts,
+    /// On ports of `localhost`, with names that tell the address, too, as Java writes it.
+    HostsNamed,
+    /// On ports of 127.0.0.1, with names that have `localhost` instead.
+    NamedByHost,
     /// With weights and names.
     Named,
     /// On Unix sockets.
@@ -67,15 +75,22 @@ impl Fleet {
             .iter()
             .enumerate()
             .map(|(at, server)| {
-                let address: Address = server.address().parse()?;
+                let address = server.address();
+                let address = match layout {
+                    Layout::Hosts | Layout::HostsNamed => address.replace("127.0.0.1", "localhost"),
+                    _ => address,
+                };
                 let name = match layout {
+                    Layout::DefaultPortNamed => Some(address.clone()),
+                    Layout::NamedByHost => Some(address.replace("127.0.0.1", "localhost")),
+                    Layout::HostsNamed => Some(address.replace(':', "/127.0.0.1:")),
                     Layout::Named => Some(["alpha", "beta", "gamma"][at].to_owned()),
                     Layout::SocketsNamed(end) => {
                         Some(format!("{}{end}", server.address().trim_start_matches("unix:")))
                     }
                     _ => None,
                 };
-                Ok(GroupServer::new(address, weights[at], name))
+                Ok(GroupServer::new(address.parse::<Address>()?, weights[at], name))
             })
             .collect::<Result<_>>()?;
         let group = Group::new(members, distribution)?;
@@ -92,8 +107,8 @@ impl Fleet {
         let report = loader.load([Input::bytes("log", log.text)], |_| Ok(()))?;
         let records = log.records.len() as u64;
         assert_eq!((report.counts.loaded, report.counts.rejected_total()), (records, 0));
-        for (server, report) in self.servers.iter().zip(&report.servers) {
-            assert_eq!(server.address(), report.address);
+        for ((server, member), report) in self.servers.iter().zip(self.group.servers()).zip(&report.servers) {
+            assert_eq!(member.address.to_string(), report.address);
             assert_eq!(server.stat("curr_items")?, report.records, "items of {}", report.address);
         }
         assert_eq!(report.servers.iter().map(|server| server.records).sum::<u64>(), records);
@@ -116,11 +131,12 @@ impl Fleet {
 
 fn start(layout: Layout, at: u8, folder: &TempDir) -> io::Result<Memcached> {
     match layout {
-        Layout::DefaultPort if at < 2 => {
+        Layout::DefaultPort | Layout::DefaultPortNamed => {
             // 127.0.0.0/8 is all loopback, and nobody else uses these, of this process or of another.
             static NEXT: AtomicU8 = AtomicU8::new(1);
             let [_, _, y, z] = std::process::id().to_be_bytes();
-            Memcached::start_at(format!("127.{}.{y}.{z}:11211", NEXT.fetch_add(1, Ordering::Relaxed)))
+            let (x, port) = (NEXT.fetch_add(1, Ordering::Relaxed), if at < 2 { 11211 } else { 33013 });
+            Memcached::start_at(format!("127.{x}.{y}.{z}:{port}"))
         }
         Layout::Sockets | Layout::SocketsNamed(_) => {
             Memcached::start_unix(&folder.path().join(format!("{at}.sock")))

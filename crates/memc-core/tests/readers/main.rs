@@ -31,6 +31,10 @@ const fn twemproxy(settings: &'static str) -> Reader {
     Reader { name: "twemproxy", settings }
 }
 
+const fn spymemcached(settings: &'static str) -> Reader {
+    Reader { name: "spymemcached", settings }
+}
+
 const PYTHON_MEMCACHED: Reader = Reader { name: "python-memcached", settings: "{}" };
 const PYTHON_MEMCACHED_1_59: Reader = Reader { name: "python-memcached-1.59", settings: "{}" };
 const PYMEMCACHE: Reader = Reader { name: "pymemcache", settings: r#"{"allow_unicode_keys": true}"# };
@@ -41,10 +45,16 @@ fn ketama() -> Result {
     let [old, new] = pylibmc(r#"{"ketama_weighted": true}"#);
     let php = php(r#"{"OPT_LIBKETAMA_COMPATIBLE": true}"#);
     let twemproxy = twemproxy("ketama md5");
+    // Names of its own, and those of libmemcached.
+    let [spy, spy_lib] = [spymemcached("SPYMEMCACHED"), spymemcached("LIBMEMCACHED")];
     for layout in [Layout::Equal, Layout::Weighted] {
-        check(Distribution::Ketama, layout, &[old, new, php, twemproxy])?;
+        check(Distribution::Ketama, layout, &[old, new, php, twemproxy, spy])?;
     }
-    check(Distribution::Ketama, Layout::DefaultPort, &[old, php, twemproxy])?;
+    check(Distribution::Ketama, Layout::DefaultPort, &[old, php, twemproxy, spy_lib])?;
+    check(Distribution::Ketama, Layout::DefaultPortNamed, &[spy])?;
+    check(Distribution::Ketama, Layout::Hosts, &[spy_lib])?;
+    check(Distribution::Ketama, Layout::NamedByHost, &[spy_lib])?;
+    check(Distribution::Ketama, Layout::HostsNamed, &[spy])?;
     check(Distribution::Ketama, Layout::Named, &[twemproxy])?;
     check(Distribution::Ketama, Layout::Sockets, &[old, new])?;
     check(Distribution::Ketama, Layout::SocketsNamed(""), &[php])?;

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
 )
@@ -30,6 +31,8 @@ func main() {
 		log.Fatal(err)
 	}
 	client := memcache.New(servers...)
+	// A machine that does other work may take longer than the default of less than a second.
+	client.Timeout = 20 * time.Second
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	for lines := bufio.NewScanner(keys); lines.Scan(); {

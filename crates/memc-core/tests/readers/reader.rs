@@ -17,7 +17,8 @@ use crate::fleet::Result;
 pub(crate) struct Reader {
     /// As `scripts/readers` calls it.
     pub(crate) name: &'static str,
-    /// The options of the client, as JSON; of twemproxy its `distribution` and `hash`.
+    /// The options of the client, as JSON; of twemproxy its `distribution` and `hash`, of spymemcached how it
+    /// names servers.
     pub(crate) settings: &'static str,
 }
 
