@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -18,8 +19,13 @@ pub(crate) fn run<A: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = A>,
     variables: &[(&str, &OsStr)],
 ) -> Result<String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", name, "--"])
+    // Of the whole workspace, as the tests were built: alone its dependencies would have fewer features, and be built again.
+    let build = ["build", "--quiet", "--locked", "--workspace", "--example", name];
+    assert!(Command::new(env!("CARGO")).args(build).status()?.success());
+    // The tests are in target/*/deps.
+    let tests = std::env::current_exe()?;
+    let folder = tests.parent().and_then(Path::parent).ok_or("a folder")?;
+    let output = Command::new(folder.join("examples").join(name))
         .args(arguments)
         .envs(variables.iter().copied())
         .output()?;
