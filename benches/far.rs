@@ -1,6 +1,6 @@
 //! A load with memc-load's own settings into four real memcached that are far away: records a second, with every byte
 //! late, so that a round trip takes 0, 1 and 10 ms longer. The proxies that delay it share the cores, so only the
-//! ratios tell something.
+//! ratios mean something.
 
 use std::iter;
 use std::time::Duration;

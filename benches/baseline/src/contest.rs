@@ -29,7 +29,7 @@ pub(crate) enum Contestant {
 pub(crate) struct Run {
     pub(crate) contestant: Contestant,
     pub(crate) records_per_second: f64,
-    /// The most memory that was resident; the floor's would tell nothing.
+    /// The most memory that was resident; the floor's would say nothing.
     pub(crate) memory_mib: Option<f64>,
 }
 
@@ -109,7 +109,7 @@ impl Contest {
         Ok(Run { contestant, records_per_second: log.records as f64 / seconds, memory_mib })
     }
 
-    /// Has a program load a log; tells the seconds that it took and its memory in MiB.
+    /// Has a program load a log; returns the seconds that it took and its memory in MiB.
     fn load(&self, log: &Log, addresses: &[String; 4], program: &[&str]) -> Result<(f64, f64)> {
         let memory = self.logs.folder.path().join("memory");
         // Started by this large process itself, the program would seem to have needed as much memory.

@@ -158,7 +158,7 @@ impl Net {
             // Asked first: an abort of before the end is reported then.
             let is_over = !runs.load(Ordering::Acquire);
             if state.is_aborted() && !std::mem::replace(&mut is_abort_known, true) {
-                self.tell_abort(attempt, state);
+                self.report_abort(attempt, state);
             }
             if is_over && (self.process > 0 || self.fatal.is_some() || has_ended.iter().all(|it| *it)) {
                 return reports;
@@ -246,7 +246,7 @@ impl Net {
         Message::Failed(self.fatal().unwrap_or_else(stopped))
     }
 
-    fn tell_abort(&self, attempt: u32, state: &State) {
+    fn report_abort(&self, attempt: u32, state: &State) {
         if self.process == 0 {
             return self.send(&Message::Abort { attempt, fault: None });
         }

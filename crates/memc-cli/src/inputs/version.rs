@@ -1,4 +1,4 @@
-//! Which file a path leads to, and in which state: what tells whether a log still is what was read.
+//! Which file a path leads to, and in which state: what shows whether a log still is what was read.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_made_anew_after_a_moment() {
+    fn an_answer_is_made_again_after_a_moment() {
         let fresh = Fresh::default();
         assert_eq!(fresh.or_make(|| "one".to_owned()), "one");
         assert_eq!(fresh.or_make(|| "two".to_owned()), "one");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use memc_testkit::Memcached;
 
-use crate::outputs::{metrics, tells};
+use crate::outputs::{has_metrics, metrics};
 use crate::service::Manager;
 use crate::workdir::Workdir;
 
@@ -36,7 +36,7 @@ fn a_server_that_is_away_is_reported_at_once_and_when_it_is_back() -> Result<()>
         ensure!(Instant::now() < until, "no metrics");
         sleep(Duration::from_millis(5));
     }
-    tells(&metrics(&work)?, &[(&up, 0.0), ("files_done_total", 0.0), ("last_round_files_found", 0.0)])?;
+    has_metrics(&metrics(&work)?, &[(&up, 0.0), ("files_done_total", 0.0), ("last_round_files_found", 0.0)])?;
 
     server.restart()?;
     let run = work.finish(running)?;
@@ -44,7 +44,7 @@ fn a_server_that_is_away_is_reported_at_once_and_when_it_is_back() -> Result<()>
     let back = format!("{named}: back after ");
     run.ensure(run.log_of("W")?.iter().any(|line| line.starts_with(&back)), back)?;
     manager.hears(&format!("STATUS=loading {file}"))?;
-    tells(&metrics(&work)?, &[(&up, 1.0), ("files_done_total", 1.0)])
+    has_metrics(&metrics(&work)?, &[(&up, 1.0), ("files_done_total", 1.0)])
 }
 
 /// It stays away: the metrics that are left say so.
@@ -59,5 +59,5 @@ fn a_server_that_is_given_up_is_away_in_the_metrics() -> Result<()> {
         ["--route", &format!("imei={address}"), "--metrics", &work.name("metrics.prom"), "--retry-for", "1s"];
     work.load(&options)?.exits(1)?;
     let up = format!("server_up{{device_types=\"imei\",server=\"{address}\"}}");
-    tells(&metrics(&work)?, &[(&up, 0.0), ("last_round_exit_code", 1.0)])
+    has_metrics(&metrics(&work)?, &[(&up, 0.0), ("last_round_exit_code", 1.0)])
 }

@@ -169,7 +169,7 @@ fn a_broken_first_file_leaves_all_names() -> Result<()> {
 }
 
 #[test]
-fn rejected_lines_before_the_break_are_told() -> Result<()> {
+fn rejected_lines_before_the_break_are_logged() -> Result<()> {
     let work = Workdir::new()?;
     let text = [b"few fields\n", &Sample::new(4).text(24_000)[..]].concat();
     let mut compressed = memc_testkit::gzip(&text)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::memory::slow;
 use crate::run::skip;
-use crate::watch::Watched;
+use crate::watched::Watched;
 use crate::workdir::Workdir;
 
 /// No wait in these tests takes nearly as long.

@@ -107,7 +107,7 @@ fn a_file_that_grows_is_loaded_again() -> Result<()> {
 }
 
 #[test]
-fn a_file_that_is_written_anew_in_its_size_is_loaded_again() -> Result<()> {
+fn a_file_that_is_overwritten_in_its_size_is_loaded_again() -> Result<()> {
     let text = "idfa\tb\t1\t2\t3\n";
     let rewrite = |path: &Path| {
         let modified = path.metadata()?.modified()?;

@@ -84,7 +84,7 @@ fn a_high_error_rate_is_an_error_but_the_files_are_done() -> Result<()> {
 }
 
 #[test]
-fn one_file_over_the_error_rate_is_told_by_the_exit_code() -> Result<()> {
+fn one_file_over_the_error_rate_shows_in_the_exit_code() -> Result<()> {
     let work = Workdir::new()?;
     let good = Sample::new(4).text(200);
     let limit = [&good[..], b"x\nx\n"].concat();
@@ -112,7 +112,7 @@ fn a_done_file_of_that_name_is_replaced_with_a_warning() -> Result<()> {
 }
 
 #[test]
-fn good_files_are_loaded_and_the_log_tells_so() -> Result<()> {
+fn good_files_are_loaded_and_logged() -> Result<()> {
     let (work, texts) = three_files(Sample::new(5), 2500)?;
     let run = work.load(&["--threads", "2"])?;
     run.exits(0)?;

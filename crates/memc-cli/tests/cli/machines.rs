@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::killed::{FILES, Random, Set};
 use crate::run::{Run, Running};
-use crate::watch::Watched;
+use crate::watched::Watched;
 use crate::workdir::{Workdir, model};
 
 /// How many processes are killed while they run.

@@ -40,4 +40,5 @@ mod top;
 mod variables;
 mod verify;
 mod watch;
+mod watched;
 mod workdir;

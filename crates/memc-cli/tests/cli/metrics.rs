@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use memc_testkit::Memcached;
 use rustix::process::Signal;
 
-use crate::outputs::{metrics, tells};
+use crate::outputs::{has_metrics, metrics};
 use crate::run::{Running, skip};
 use crate::workdir::Workdir;
 
@@ -68,7 +68,7 @@ fn counters_are_of_all_rounds_and_exist_before_the_first_one() -> Result<()> {
     let of_server = |name: &str| format!("{name}{labels}");
     let (records, evictions) = (of_server("server_records_total"), of_server("server_evictions_total"));
     let up = of_server("server_up");
-    tells(
+    has_metrics(
         &before,
         &[
             ("rounds_total{exit_code=\"0\"}", 0.0),
@@ -86,7 +86,7 @@ fn counters_are_of_all_rounds_and_exist_before_the_first_one() -> Result<()> {
     wait_for(&work, "memc_load_rounds_total{exit_code=\"3\"}", 1.0)?;
     work.gzip("2.tsv.gz", text(20..50))?;
     let after = wait_for(&work, "memc_load_rounds_total{exit_code=\"0\"}", 1.0)?;
-    tells(
+    has_metrics(
         &after,
         &[
             ("rounds_total{exit_code=\"3\"}", 1.0),

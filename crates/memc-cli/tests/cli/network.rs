@@ -8,7 +8,7 @@ use memc_testkit::{DEVICE_TYPES, Memcached, Sample};
 
 use crate::machines::{MARGIN, finish};
 use crate::run::skip;
-use crate::watch::Watched;
+use crate::watched::Watched;
 use crate::workdir::{Workdir, model, same};
 
 /// A second machine, as a network namespace; both go when this is dropped, the cable with it.

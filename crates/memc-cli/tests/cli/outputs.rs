@@ -68,7 +68,7 @@ pub(crate) fn metrics(work: &Workdir) -> Result<BTreeMap<String, f64>> {
 }
 
 /// Checks some values of the metrics.
-pub(crate) fn tells(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
+pub(crate) fn has_metrics(metrics: &BTreeMap<String, f64>, expected: &[(&str, f64)]) -> Result<()> {
     for (series, value) in expected {
         let found = metrics.get(&format!("memc_load_{series}"));
         ensure!(found == Some(value), "{series} is {found:?}, not {value}: {metrics:#?}");
@@ -120,7 +120,7 @@ fn a_run_that_is_done_is_reported() -> Result<()> {
     );
 
     let address = work.servers()?[0].address();
-    tells(
+    has_metrics(
         &metrics(&work)?,
         &[
             ("last_round_exit_code", 3.0),
@@ -159,7 +159,7 @@ fn a_run_that_fails_is_reported_with_the_file_and_the_reason() -> Result<()> {
     run.fails_with(&[error])?;
     ensure!(report["exit_code"] == 1 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(
+    has_metrics(
         &metrics(&work)?,
         &[("last_round_exit_code", 1.0), ("last_round_files_found", 2.0), ("files_done_total", 1.0)],
     )
@@ -175,7 +175,7 @@ fn a_run_with_nothing_to_do_is_reported() -> Result<()> {
         empty["files_found"] == 0 && empty["files"] == json!([]) && empty["error"].is_null(),
         "{empty:#}"
     );
-    tells(
+    has_metrics(
         &metrics(&work)?,
         &[("last_round_exit_code", 0.0), ("last_round_files_found", 0.0), ("records_loaded_total", 0.0)],
     )
@@ -218,7 +218,7 @@ fn a_run_that_a_signal_stops_is_reported() -> Result<()> {
     let report = report(&work)?;
     ensure!(report["exit_code"] == 143 && report["files_done"] == 1, "{report:#}");
     ensure!(report["unfinished_file"]["name"] == work.name("2.tsv.gz"), "{report:#}");
-    tells(&metrics(&work)?, &[("last_round_exit_code", 143.0), ("files_done_total", 1.0)])
+    has_metrics(&metrics(&work)?, &[("last_round_exit_code", 143.0), ("files_done_total", 1.0)])
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn files_that_a_server_has_lost_are_reported() -> Result<()> {
     ensure!(lost.first() == Some(&json!(work.name("1.tsv.gz"))), "{report:#}");
     let lost = if lost.len() == 1 { 1.0 } else { 2.0 };
     let series = format!("server_files_lost_total{{device_types=\"idfa\",server=\"{address}\"}}");
-    tells(&metrics(&work)?, &[(&series, lost), ("last_round_exit_code", 3.0)])
+    has_metrics(&metrics(&work)?, &[(&series, lost), ("last_round_exit_code", 3.0)])
 }
 
 #[test]
@@ -296,14 +296,14 @@ fn a_follower_that_fails_between_two_rounds_does_not_report_the_last_one_again()
     let error = report["error"].as_str().context("an error")?;
     ensure!(error.starts_with(&format!("cannot lock '{}'", work.name("b"))), "{error}");
     ensure!(report["files"] == json!([]) && report["records_loaded"] == 0, "{report:#}");
-    tells(
+    has_metrics(
         &metrics(&work)?,
         &[("last_round_exit_code", 1.0), ("last_round_files_done", 0.0), ("last_round_records_loaded", 0.0)],
     )
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_before_the_load_or_makes_it_no_success() -> Result<()> {
+fn an_output_that_cannot_be_written_is_refused_before_the_load_or_makes_it_no_success() -> Result<()> {
     let work = Workdir::new()?;
     work.gzip("1.tsv.gz", "idfa\ta\t1\t2\t3\n")?;
     for option in ["--report", "--metrics"] {

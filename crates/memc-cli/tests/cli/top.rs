@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::watch::Watched;
+use crate::watched::Watched;
 use crate::workdir::Workdir;
 
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -92,7 +92,7 @@ where
             queues.iter().for_each(ReorderQueue::close);
             events.close();
         });
-        let telling = start(scope, "event", || deliver(&events, on_event, &ledger))?;
+        let delivering = start(scope, "event", || deliver(&events, on_event, &ledger))?;
         let (mut serving, lanes, ledger) = (Vec::new(), &lanes, &ledger);
         for serve in serve {
             serving.push(start(scope, "server connection", move || {
@@ -120,7 +120,7 @@ where
         join(reader);
         let lanes: Vec<T> = serving.into_iter().map(join).collect();
         drop(closing);
-        Ok((join(telling), lanes))
+        Ok((join(delivering), lanes))
     });
 
     let Outcome { unfinished, error, last_end } = ledger.outcome();

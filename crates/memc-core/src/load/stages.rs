@@ -308,10 +308,10 @@ impl<E: Encode> Stages<E> {
             let books = Books { ledger, budget, first_input: first.0 };
             let result = thread::scope(|scope| {
                 let closing = OnDrop(|| events.close());
-                let telling = start(scope, "event", || deliver(&events, on_event, &books.ledger))?;
+                let delivering = start(scope, "event", || deliver(&events, on_event, &books.ledger))?;
                 let ended = attempt(&books);
                 drop(closing);
-                Ok((join(telling), ended))
+                Ok((join(delivering), ended))
             });
             let (report, Ended { error, servers }) = match result {
                 Ok(ended) => ended,

@@ -117,7 +117,7 @@ pub(crate) fn pool(
         .max_lifetime(None)
         .idle_timeout(None)
         .connection_timeout(FOREVER)
-        // Each connection is in use from its first batch to the last: a round trip at check-out tells nothing.
+        // Each connection is in use from its first batch to the last: a round trip at check-out proves nothing.
         .test_on_check_out(false)
         // The error comes to the caller with `get`, who logs it.
         .error_handler(Box::new(r2d2::NopErrorHandler))

@@ -68,7 +68,7 @@ fn socket_loads_what_comes_over_a_connection_and_read_back_shows_it() -> Result 
 }
 
 #[test]
-fn progress_tells_of_each_file_and_ends_at_all_bytes() -> Result {
+fn progress_shows_each_file_and_ends_at_all_bytes() -> Result {
     let server = Memcached::start(&[])?;
     let folder = tempfile::tempdir()?;
     let files = ["1.tsv.gz", "2.tsv.gz"].map(|name| folder.path().join(name));

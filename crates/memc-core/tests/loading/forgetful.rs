@@ -12,7 +12,7 @@ use crate::{Result, Servers, ignore, input, small_chunks};
 /// The server forgets in the middle of the run what it has acknowledged. The files that were reported as
 /// finished by then are lost on it, all the others must be there.
 #[test]
-fn a_server_that_is_restarted_gets_the_file_in_work_again() -> Result {
+fn a_server_that_is_restarted_gets_the_file_in_progress_again() -> Result {
     restart_in_the_middle(Protocol::Meta)
 }
 
@@ -101,7 +101,7 @@ fn an_input_that_can_be_read_only_once_cannot_be_loaded_again() -> Result {
 }
 
 #[test]
-fn a_server_that_is_gone_at_the_end_is_told() -> Result {
+fn a_server_that_is_gone_at_the_end_is_reported() -> Result {
     let servers = Mutex::new(Servers::start(&[])?);
     let loader = servers.lock().map_err(|_| "poisoned")?.loader(small_chunks(3000))?;
     let report = loader.load([input("file", Sample::new(5).text(2000))], |event| {
@@ -122,7 +122,7 @@ fn a_server_that_is_gone_at_the_end_is_told() -> Result {
 
 /// A loader that is used again and again, as one that follows a folder is.
 #[test]
-fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
+fn a_server_that_is_restarted_between_two_loads_is_reported_once() -> Result {
     let mut servers = Servers::start(&[])?;
     let loader = servers.loader(small_chunks(3000))?;
     let mut sample = Sample::new(6);
@@ -150,7 +150,7 @@ fn a_server_that_is_restarted_between_two_loads_is_told_once() -> Result {
 
 /// What one type's connection learns of the restart must not be reported again by the others'.
 #[test]
-fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> Result {
+fn a_server_for_all_types_that_is_restarted_between_two_loads_is_reported_once() -> Result {
     let mut server = Memcached::start(&["-m", "2"])?;
     let addresses = vec![server.address().parse::<Address>()?; DEVICE_TYPES.len()];
     let loader = Loader::new(AppsEncoder::new(DEVICE_TYPES), addresses, small_chunks(100_000));
@@ -181,7 +181,7 @@ fn a_server_for_all_types_that_is_restarted_between_two_loads_is_told_once() -> 
 }
 
 #[test]
-fn a_full_server_is_told_also_when_another_one_fails() -> Result {
+fn a_full_server_is_reported_also_when_another_one_fails() -> Result {
     let full = Memcached::start(&["-m", "2"])?;
     let mut away = Memcached::start(&[])?;
     away.kill()?;
@@ -198,7 +198,7 @@ fn a_full_server_is_told_also_when_another_one_fails() -> Result {
 }
 
 #[test]
-fn a_full_server_is_told_with_what_it_threw_away() -> Result {
+fn a_full_server_is_reported_with_its_evictions() -> Result {
     let server = Memcached::start(&["-m", "2"])?;
     let line = |number: u32| format!("idfa\tkey{number}\t1\t2\t1\n");
     let text: String = (0..60_000).map(line).collect();
@@ -221,7 +221,7 @@ fn a_full_server_is_told_with_what_it_threw_away() -> Result {
 }
 
 #[test]
-fn rejected_lines_are_told_unchanged_and_in_order() -> Result {
+fn rejected_lines_are_reported_unchanged_and_in_order() -> Result {
     reject_lines(Protocol::Meta)?;
     reject_lines(Protocol::Classic)
 }

@@ -10,7 +10,7 @@ use memc_core::{
 };
 use memc_testkit::{DEVICE_TYPES, Fault, Memcached, Model, Proxy, Sample};
 
-use crate::faults::SHORT_TIMEOUT;
+use crate::disturbed::SHORT_TIMEOUT;
 use crate::{Result, assert_counts, ignore, input, small_chunks};
 
 /// A group of servers at these addresses, the second of twice the weight.

@@ -16,6 +16,7 @@
 //! - `examples`: what the examples do.
 
 mod content;
+mod disturbed;
 mod examples;
 mod faults;
 mod forgetful;

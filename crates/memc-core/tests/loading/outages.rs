@@ -7,7 +7,7 @@ use memc_core::apps::AppsEncoder;
 use memc_core::{Address, Error, Event, Input, Loader, Protocol};
 use memc_testkit::{Fault, Memcached, Model, Proxy, Sample};
 
-use crate::faults::{BEHIND, SHORT_TIMEOUT, Setup, middle, patient};
+use crate::disturbed::{BEHIND, SHORT_TIMEOUT, Setup, middle, patient};
 use crate::{Result, ignore, input};
 
 #[test]
@@ -222,7 +222,7 @@ fn freeze(servers: &[Memcached]) -> Result {
 }
 
 #[test]
-fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_told_as_restarted() -> Result {
+fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_reported_as_restarted() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
     options.io_timeout = Duration::from_millis(1500);

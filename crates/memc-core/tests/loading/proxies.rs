@@ -8,7 +8,7 @@ use memc_core::apps::AppsEncoder;
 use memc_core::{Error, Event, Input, Loader, Options, Protocol, RejectReason, RunReport};
 use memc_testkit::{Contents, Fault, Memcached, Model, Proxy, Sample, Twemproxy, difference};
 
-use crate::faults::patient;
+use crate::disturbed::patient;
 use crate::standin::{Standin, Version};
 use crate::{Result, input, small_chunks};
 

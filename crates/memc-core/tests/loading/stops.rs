@@ -167,7 +167,7 @@ fn many_small_files_are_not_read_far_ahead() -> Result {
 }
 
 #[test]
-fn a_memcached_that_is_too_old_is_told() -> Result {
+fn a_memcached_that_is_too_old_is_named() -> Result {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
     // As memcached 1.5 answers, and there is no need for more.

@@ -29,7 +29,7 @@ pub(crate) enum Layout {
     DefaultPortNamed,
     /// On ports of `localhost`.
     Hosts,
-    /// On ports of `localhost`, with names that tell the address, too, as Java writes it.
+    /// On ports of `localhost`, with names that have the address, too, as Java writes it.
     HostsNamed,
     /// On ports of 127.0.0.1, with names that have `localhost` instead.
     NamedByHost,
