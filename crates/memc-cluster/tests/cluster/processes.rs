@@ -210,21 +210,22 @@ fn who_is_not_there_is_named_in_time() -> Result {
 fn processes_that_do_not_fit_refuse_each_other() -> Result {
     let servers = Servers::start(&[])?;
     let stop = servers.loader(small_chunks(4096))?.stop_handle();
-    let older = |member: Membership| Membership { version: "0.9".to_owned(), ..member };
-    let stranger = |member: Membership| Membership { secret: b"another".to_vec(), ..member };
-    let changes: [(&dyn Fn(Membership) -> Membership, [&str; 2]); 2] = [
+    let secret = "its secret is another one: give all processes the same MEMC_LOAD_CLUSTER_SECRET";
+    for (version, key, problems) in [
         (
-            &older,
+            "0.9",
+            "secret",
             [
                 "it is memc-load 0.9, and this is 1: all processes must be of one version",
                 "it is memc-load 1, and this is 0.9: all processes must be of one version",
             ],
         ),
-        (&stranger, ["its secret is another one: give all processes the same MEMC_LOAD_CLUSTER_SECRET"; 2]),
-    ];
-    for (change, problems) in changes {
+        ("1", "another", [secret, secret]),
+    ] {
         let (hosts, _ports) = free_hosts(2)?;
-        let members = [member(&hosts, 0, 1), change(member(&hosts, 1, 1))];
+        let mut members = [0, 1].map(|process| member(&hosts, process, 1));
+        members[1].version = version.to_owned();
+        members[1].secret = key.into();
         let timeout = members[0].timeout;
         let started = Instant::now();
         let joined = thread::scope(|scope| {
