@@ -12,14 +12,18 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 /// How long it may take until the server knows; a round trip to it is far shorter.
 const RESET_TIME: Duration = Duration::from_millis(300);
 
-/// Has the `server` end the connections that it still has from these addresses of this host. It would wait for hours to
-/// hear from them.
+/// Each one takes a file descriptor meanwhile, of which a process may have few.
+const MAX_AT_ONCE: usize = 64;
+
+/// Has the `server` end the connections that it still has from these addresses of this host, or the first ones of many. It
+/// would wait for hours to hear from them.
 ///
 /// To a new connection from the very same port it answers with what it expects next on the old one. Our system knows of no
 /// such connection, and answers that with a reset (RFC 9293, section 3.5.1). Where it still knows the connection it is
 /// about to end it itself, and refuses the new one.
 pub(crate) fn reset(clients: &[SocketAddr], server: SocketAddr) {
-    let attempts: Vec<OwnedFd> = clients.iter().filter_map(|&client| connect(client, server).ok()).collect();
+    let first = clients.iter().take(MAX_AT_ONCE);
+    let attempts: Vec<OwnedFd> = first.filter_map(|&client| connect(client, server).ok()).collect();
     if !attempts.is_empty() {
         thread::sleep(RESET_TIME);
     }
