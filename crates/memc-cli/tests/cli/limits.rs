@@ -6,13 +6,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use memc_testkit::{DEVICE_TYPES, Sample};
 
-use crate::run::skip;
+use crate::run::{ended, skip};
 use crate::workdir::Workdir;
 
 const NOBODY: &str = "65534";
@@ -53,17 +52,8 @@ fn start(work: &Workdir, prefix: &[&str], options: &[&str]) -> Result<Ended> {
         .stdout(Stdio::null())
         .stderr(fs::File::create(&stderr)?)
         .spawn()?;
-    let until = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = process.try_wait()? {
-            break status;
-        }
-        if Instant::now() > until {
-            process.kill()?;
-            process.wait()?;
-            bail!("it hangs under {prefix:?}\n{}", fs::read_to_string(stderr)?);
-        }
-        thread::sleep(Duration::from_millis(2));
+    let Some(status) = ended(&mut process, PATIENCE)? else {
+        bail!("it hangs under {prefix:?}\n{}", fs::read_to_string(stderr)?);
     };
     Ok(Ended { code: status.code(), stderr: fs::read_to_string(stderr)? })
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// No run in these tests takes nearly as long; one that does hangs.
@@ -21,6 +21,22 @@ const SHOWN_LINES: usize = 40;
 pub(crate) fn skip(why: &str) -> Result<()> {
     let test = thread::current().name().unwrap_or_default().to_owned();
     Ok(writeln!(io::stderr(), "{test}: skipped: {why}")?)
+}
+
+/// How a process ends; one that has not after `patience` hangs, and is killed.
+pub(crate) fn ended(process: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > until {
+            process.kill()?;
+            process.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// A run that has ended.
@@ -127,13 +143,8 @@ impl Running {
 
     /// Waits for its end; `files` lists the folder after that.
     pub(crate) fn finish(mut self, files: impl FnOnce() -> Result<Vec<String>>) -> Result<Run> {
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.process.try_wait()? {
-                break status;
-            }
-            ensure!(Instant::now() < until, "it hangs\n$ {}\n{}", self.command, text(&self.stderr)?);
-            thread::sleep(Duration::from_millis(2));
+        let Some(status) = ended(&mut self.process, PATIENCE)? else {
+            bail!("it hangs\n$ {}\n{}", self.command, text(&self.stderr)?);
         };
         let elapsed = self.started.elapsed();
         let (stdout, stderr) = (text(&self.stdout)?, text(&self.stderr)?);

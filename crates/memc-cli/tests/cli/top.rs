@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
+use crate::run::ended;
 use crate::watched::Watched;
 use crate::workdir::Workdir;
 
@@ -100,14 +101,10 @@ impl Top {
 
     /// Waits for its end, and checks that the terminal is as it was.
     fn end(mut self) -> Result<ExitStatus> {
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.process.try_wait()? {
-                break status;
-            }
-            ensure!(Instant::now() < until, "it does not end: {}", self.sent().escape_debug());
-            thread::sleep(Duration::from_millis(5));
+        let Some(status) = ended(&mut self.process, PATIENCE)? else {
+            bail!("it does not end: {}", self.sent().escape_debug());
         };
+        let until = Instant::now() + PATIENCE;
         while !LEAVE.iter().all(|part| self.sent().contains(part)) {
             ensure!(Instant::now() < until, "the screen stays: {}", self.sent().escape_debug());
             thread::sleep(Duration::from_millis(5));
@@ -173,16 +170,7 @@ fn top_ends_with_its_terminal() -> Result<()> {
     }
     // It is not the terminal of its session, so it gets no SIGHUP.
     drop(master);
-    let until = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = process.try_wait()? {
-            break status;
-        }
-        if Instant::now() > until {
-            process.kill()?;
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
+    let status = ended(&mut process, PATIENCE)?.context("it does not end")?;
     let mut text = String::new();
     process.stderr.take().context("its standard error")?.read_to_string(&mut text)?;
     ensure!(status.code() == Some(1) && text.contains("this terminal"), "{status}: {text}");

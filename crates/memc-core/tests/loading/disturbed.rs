@@ -1,4 +1,4 @@
-//! Servers of which one is behind a proxy that disturbs its connections, and loads of which that must leave no trace.
+//! Four servers, one behind a proxy that disturbs its connections, and loads that must be complete all the same.
 
 use std::collections::HashMap;
 use std::error::Error as _;
