@@ -159,21 +159,27 @@ fn a_load_is_watched_in_the_terminal_which_is_left_as_it_was() -> Result<()> {
 }
 
 #[test]
-fn top_ends_with_its_terminal() -> Result<()> {
-    let (mut master, slave) = terminal()?;
-    let mut process = command("127.0.0.1:1", &slave)?.stderr(Stdio::piped()).spawn()?;
-    drop(slave);
-    let (mut sent, mut buffer) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&sent).contains("ends") {
-        let length = master.read(&mut buffer)?;
-        sent.extend_from_slice(&buffer[..length]);
+fn top_ends_with_its_terminal_also_while_it_waits_for_a_key() -> Result<()> {
+    // It draws first, and waits for a key a moment later.
+    for pause in [0, 20, 250].map(Duration::from_millis) {
+        let (mut master, slave) = terminal()?;
+        let mut process = command("127.0.0.1:1", &slave)?.stderr(Stdio::piped()).spawn()?;
+        drop(slave);
+        let (mut sent, mut buffer) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&sent).contains("ends") {
+            let length = master.read(&mut buffer)?;
+            sent.extend_from_slice(&buffer[..length]);
+        }
+        thread::sleep(pause);
+        // It is not the terminal of its session, so it gets no SIGHUP.
+        drop(master);
+        let status = ended(&mut process, PATIENCE)?;
+        let _ = process.kill();
+        let status = status.with_context(|| format!("it does not end after {pause:?}"))?;
+        let mut text = String::new();
+        process.stderr.take().context("its standard error")?.read_to_string(&mut text)?;
+        ensure!(status.code() == Some(1) && text.contains("this terminal"), "{pause:?}: {status}: {text}");
     }
-    // It is not the terminal of its session, so it gets no SIGHUP.
-    drop(master);
-    let status = ended(&mut process, PATIENCE)?.context("it does not end")?;
-    let mut text = String::new();
-    process.stderr.take().context("its standard error")?.read_to_string(&mut text)?;
-    ensure!(status.code() == Some(1) && text.contains("this terminal"), "{status}: {text}");
     Ok(())
 }
 
