@@ -98,7 +98,7 @@ fn a_server_that_does_not_run_stops_the_load() -> Result<()> {
     run.exits(1)?;
     run.leaves(&["1.tsv.gz", "2.tsv.gz"])?;
     run.fails_with(&[&format!("memcached server '{}'", dead.address()), "refused"])?;
-    let (least, most) = (Duration::from_secs(1), Duration::from_secs(4));
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(15));
     run.ensure((least..most).contains(&run.elapsed), "expected to be given up after a second")?;
 
     dead.restart()?;
@@ -140,7 +140,7 @@ fn a_server_that_accepts_and_says_nothing_stops_the_load() -> Result<()> {
     run.exits(1)?;
     run.leaves(&["1.tsv.gz"])?;
     run.fails_with(&[&address])?;
-    run.ensure(run.elapsed < Duration::from_secs(4), "expected to be given up after a second")
+    run.ensure(run.elapsed < Duration::from_secs(15), "expected to be given up after a second")
 }
 
 #[test]

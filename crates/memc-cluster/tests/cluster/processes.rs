@@ -191,7 +191,7 @@ fn who_is_not_there_is_named_in_time() -> Result {
         let Err(ClusterError::Peer(peer)) = joined else { panic!("{joined:?}") };
         assert_eq!((peer.process, Some(peer.address.as_str())), (missing, hosts.address(missing)));
         assert!(peer.problem.starts_with(problem), "{peer}");
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     }
     let taken = TcpListener::bind(hosts.address(0).ok_or("an address")?)?;
     let joined = Cluster::join(member(&hosts, 0, 1), ahead(1), &loader.stop_handle());

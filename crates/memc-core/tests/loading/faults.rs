@@ -135,7 +135,7 @@ fn faults_of_all_kinds_may_follow_each_other() -> Result {
     setup.timeout = SHORT_TIMEOUT;
     // Each strikes early, since the connections after it have less to do.
     setup.assert_survives(&[
-        Fault::Refuse(Duration::from_millis(300)),
+        Fault::Refuse(Duration::from_millis(1500)),
         Fault::CutSent(sent / 4),
         Fault::Say(middle - 80, b"CLIENT_ERROR bad data chunk\r\n".to_vec()),
         Fault::StallSent(sent / 8),
@@ -206,7 +206,7 @@ fn garbage_for_ever_is_given_up_and_reported() -> Result {
     assert_eq!(source.to_string(), "unexpected answer '220 mail.example.org ESMTP'");
     assert!(*retries > 2, "{retries}");
     assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < patient().retry_timeout, "{:?}", started.elapsed());
     Ok(())
 }
 
@@ -227,7 +227,7 @@ fn answers_may_come_as_slowly_as_they_like() -> Result {
 #[test]
 fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
     let setup = Setup::start()?;
-    let proxy = setup.proxy(std::iter::repeat(Fault::Delay(Duration::from_millis(5))))?;
+    let proxy = setup.proxy(std::iter::repeat(Fault::Delay(Duration::from_millis(20))))?;
     let text = Sample::new(5).with(0.3, 0.0).text(2500);
     let mut model = Model::new();
     model.load(&text);
@@ -235,7 +235,7 @@ fn batches_do_not_wait_for_the_round_trip_of_those_before() -> Result {
     setup.servers.assert_hold(&model)?;
     let ServerReport { batches, retries, .. } = report.servers[BEHIND];
     assert!(batches > 200 && retries == 0, "{batches} batches, {retries} retries");
-    assert!(report.duration < Duration::from_secs(1), "{:?}, not {batches} times 10 ms", report.duration);
+    assert!(report.duration < Duration::from_secs(4), "{:?}, not {batches} times 40 ms", report.duration);
     Ok(())
 }
 

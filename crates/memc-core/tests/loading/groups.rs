@@ -122,7 +122,8 @@ fn many_connections_gather_their_batches_and_hold_nothing_up() -> Result {
         let inputs = texts.iter().map(|text| Input::bytes("log", text.clone()));
         let report = loader.load(inputs.collect::<Vec<_>>(), ignore)?;
         assert_eq!(report.counts.loaded, model.loaded);
-        assert!(report.duration < Duration::from_secs(10), "{:?}", report.duration);
+        // Each of the 600 chunks may wait for a quarter of a second.
+        assert!(report.duration < Duration::from_secs(40), "{:?}", report.duration);
         let mut found = HashMap::new();
         for server in &servers {
             found.extend(server.contents()?.into_iter().map(|(key, item)| (key, item.value)));

@@ -13,13 +13,13 @@ use crate::{Result, ignore, input};
 #[test]
 fn a_server_that_comes_up_in_time_is_loaded() -> Result {
     let setup = Setup::start()?;
-    let proxy = setup.proxy([Fault::Refuse(Duration::from_millis(500))])?;
+    let proxy = setup.proxy([Fault::Refuse(Duration::from_millis(1500))])?;
     let text = Sample::new(1).with(0.3, 0.0).text(1000);
     let mut model = Model::new();
     model.load(&text);
     let report = setup.loader(&proxy, patient())?.load([input("file", text)], ignore)?;
     assert!(report.servers[BEHIND].retries > 2, "{}", report.servers[BEHIND].retries);
-    assert!(report.duration < Duration::from_secs(4), "{:?}", report.duration);
+    assert!(report.duration < patient().retry_timeout, "{:?}", report.duration);
     setup.servers.assert_hold(&model)
 }
 
@@ -48,7 +48,7 @@ fn a_server_that_goes_down_for_ever_stops_the_load_behind_the_finished_files() -
     let stopped = stopped.err().ok_or("it must stop")?;
     let Error::Server { address, retries, elapsed, .. } = &stopped.error else { return Err(stopped.into()) };
     assert_eq!((address, stopped.report.servers[BEHIND].retries), (&proxy.address(), *retries));
-    assert!(*elapsed >= Duration::from_millis(600) && took < Duration::from_secs(3), "{elapsed:?} {took:?}");
+    assert!(*elapsed >= Duration::from_millis(600) && took < patient().retry_timeout, "{elapsed:?} {took:?}");
 
     assert_eq!(finished, (0..stopped.report.inputs).collect::<Vec<_>>(), "each once, and in order");
     let unfinished = stopped.report.unfinished.as_ref().ok_or("a file in progress")?;
@@ -76,7 +76,7 @@ fn a_server_that_accepts_and_never_acknowledges_stops_the_load() -> Result {
     let stopped = stopped.err().ok_or("it must stop")?;
     let Error::Server { source, .. } = &stopped.error else { return Err(stopped.into()) };
     assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < patient().retry_timeout, "{:?}", started.elapsed());
     Ok(())
 }
 
@@ -96,11 +96,11 @@ fn a_server_that_keeps_breaking_but_gets_on_is_not_given_up() -> Result {
     let setup = Setup::start()?;
     let proxy = setup.proxy(std::iter::repeat_n(Fault::CutAnswered(before + 500), 10))?;
     let mut options = patient();
-    options.retry_timeout = Duration::from_millis(150);
+    options.retry_timeout = Duration::from_millis(300);
     options.max_bytes_in_flight = 20_000;
     options.io_timeout = Duration::from_millis(600);
     let report = setup.loader(&proxy, options)?.load([input("file", text)], ignore)?;
-    assert!(report.duration > Duration::from_millis(150), "{:?}", report.duration);
+    assert!(report.duration > Duration::from_millis(300), "{:?}", report.duration);
     assert!(report.servers[BEHIND].retries >= 5, "{}", report.servers[BEHIND].retries);
     setup.servers.assert_hold(&model)
 }
@@ -225,8 +225,8 @@ fn freeze(servers: &[Memcached]) -> Result {
 fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_reported_as_restarted() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
-    options.io_timeout = Duration::from_millis(1500);
-    options.retry_timeout = Duration::from_millis(1500);
+    options.io_timeout = Duration::from_secs(4);
+    options.retry_timeout = Duration::from_secs(4);
     let mut frozen_at = None;
     let report = setup.servers.loader(options)?.load([input("file", Sample::new(1).text(300))], |event| {
         if let Event::InputFinished(_) = event {
@@ -236,7 +236,7 @@ fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_reported_as_r
         Ok(())
     })?;
     let took = frozen_at.ok_or("they were not frozen")?.elapsed();
-    assert!(took < Duration::from_millis(3500), "{took:?}, not a timeout for each");
+    assert!(took < Duration::from_secs(10), "{took:?}, not a timeout for each");
     let asked: Vec<_> = report
         .servers
         .iter()
@@ -251,7 +251,7 @@ fn servers_that_hang_at_the_end_are_asked_at_the_same_time_and_not_reported_as_r
 fn servers_that_hang_hold_up_a_stop_for_one_timeout() -> Result {
     let setup = Setup::start()?;
     let mut options = patient();
-    options.io_timeout = Duration::from_millis(2000);
+    options.io_timeout = Duration::from_secs(5);
     options.max_bytes_in_flight = 50_000;
     let loader = setup.servers.loader(options)?;
     let stop = loader.stop_handle();
@@ -273,7 +273,7 @@ fn servers_that_hang_hold_up_a_stop_for_one_timeout() -> Result {
     let stopped = stopped.err().ok_or("it must stop")?;
     assert!(matches!(stopped.error, Error::Cancelled), "{:?}", stopped.error);
     assert_eq!(away, 0);
-    assert!(took < Duration::from_millis(3700), "{took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}, not a timeout for each");
     assert!(stopped.report.servers.iter().all(|server| !server.restarted && !server.unreachable));
     Ok(())
 }
@@ -317,7 +317,7 @@ fn a_stop_while_a_server_is_down_returns_the_stop() -> Result {
         let stopped = loader.load([input("file", Sample::new(1).text(100))], ignore);
         let stopped = stopped.err().ok_or("it must stop")?;
         assert!(matches!(stopped.error, Error::Cancelled), "{fault:?}: {:?}", stopped.error);
-        assert!(started.elapsed() < Duration::from_millis(4000), "{fault:?}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{fault:?}: {:?}", started.elapsed());
         stopping.join().map_err(|_| "a panic")?;
     }
     Ok(())
@@ -326,7 +326,7 @@ fn a_stop_while_a_server_is_down_returns_the_stop() -> Result {
 #[test]
 fn a_server_that_is_away_and_back_makes_events() -> Result {
     let setup = Setup::start()?;
-    let proxy = setup.proxy([Fault::Refuse(Duration::from_millis(400))])?;
+    let proxy = setup.proxy([Fault::Refuse(Duration::from_millis(1500))])?;
     let mut options = patient();
     options.connections = 3;
     let mut events = Vec::new();
@@ -343,7 +343,7 @@ fn a_server_that_is_away_and_back_makes_events() -> Result {
     };
     assert_eq!([address, back], [&proxy.address(); 2]);
     assert!(reason.contains("refused"), "{reason}");
-    assert!((Duration::from_millis(200)..Duration::from_secs(10)).contains(away_for), "{away_for:?}");
+    assert!((Duration::from_millis(200)..patient().retry_timeout).contains(away_for), "{away_for:?}");
     Ok(())
 }
 

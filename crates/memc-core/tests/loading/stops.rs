@@ -61,7 +61,7 @@ fn a_server_that_is_away_stops_the_load() -> Result {
     assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(*retries > 2, "{retries}");
     assert_eq!(stopped.report.servers[2].retries, *retries);
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     let [Event::InputStarted { .. }, Event::ServerAway { address, reason, retry_timeout }] = &events[..]
     else {
         return Err(format!("{events:?}").into());
