@@ -146,8 +146,8 @@ fn freeze_and_go_on(protocol: Protocol) -> Result {
     texts.iter().for_each(|text| model.load(text.as_bytes()));
     let server = &setup.servers.0[BEHIND];
     let pid = server.stat("pid")?.to_string();
-    let freeze = format!("kill -STOP {pid} && sleep 1 && kill -CONT {pid}");
-    let mut freezing = None;
+    let thaw = format!("sleep 1 && kill -CONT {pid}");
+    let mut thawing = None;
     let mut options = patient();
     options.protocol = Some(protocol);
     options.io_timeout = SHORT_TIMEOUT;
@@ -157,12 +157,13 @@ fn freeze_and_go_on(protocol: Protocol) -> Result {
         if let Event::InputFinished(file) = event
             && file.index == 10
         {
-            freezing = Some(Command::new("sh").args(["-c", &freeze]).spawn()?);
+            freeze(std::slice::from_ref(server))?;
+            thawing = Some(Command::new("sh").args(["-c", &thaw]).spawn()?);
         }
         Ok(())
     })?;
     assert!(report.servers[BEHIND].retries > 0);
-    assert!(freezing.ok_or("it was not frozen")?.wait()?.success());
+    assert!(thawing.ok_or("it was not frozen")?.wait()?.success());
     std::thread::sleep(Duration::from_millis(300));
     setup.servers.assert_hold(&model)
 }

@@ -134,7 +134,7 @@ fn a_load_through_a_proxy_leaves_what_the_lines_say() -> Result {
 #[test]
 fn a_server_behind_a_proxy_that_is_away_for_a_while_loses_nothing() -> Result {
     let servers = [Memcached::start(&[])?, Memcached::start(&[])?];
-    let away = Fault::Refuse(Duration::from_millis(700));
+    let away = Fault::Refuse(Duration::from_millis(2500));
     // The first connection is cut in the middle, and no further one is accepted for a while.
     let unreliable = Proxy::start(&servers[1].address(), [Fault::CutSent(30_000), away])?;
     let fleet =
@@ -223,14 +223,15 @@ fn a_server_behind_a_proxy_that_freezes_and_goes_on_ends_with_the_last_values() 
     let fleet = Fleet::start()?;
     let (texts, model) = files(12, 2000);
     let pid = fleet.servers[1].stat("pid")?.to_string();
-    let freeze = format!("kill -STOP {pid} && sleep 2 && kill -CONT {pid}");
-    let mut freezing = None;
+    let thaw = format!("sleep 2 && kill -CONT {pid}");
+    let mut thawing = None;
     let loader = loader(&fleet.proxy.address(), options())?;
     let (report, _) = load(&loader, &texts, 2, || {
-        freezing = Some(Command::new("sh").args(["-c", &freeze]).spawn()?);
+        assert!(Command::new("kill").args(["-STOP", &pid]).status()?.success());
+        thawing = Some(Command::new("sh").args(["-c", &thaw]).spawn()?);
         Ok(())
     })?;
-    assert!(freezing.ok_or("it was not frozen")?.wait()?.success());
+    assert!(thawing.ok_or("it was not frozen")?.wait()?.success());
     assert_eq!((report.counts.loaded, report.counts.rejected_total()), (model.loaded, 0));
     assert!(report.servers[0].retries > 0, "{:?}", report.servers[0]);
     std::thread::sleep(Duration::from_millis(300));
