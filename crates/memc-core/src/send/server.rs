@@ -129,7 +129,8 @@ impl Server {
         while !self.is_clear.load(Ordering::Relaxed) {
             let peers = connection.peers()?;
             // Looked at after the server was asked, so that a new connection is not taken for an old one.
-            let orphans = ends.orphans(&peers, Sockets::now);
+            let asked = Instant::now();
+            let orphans = ends.orphans(&peers, || Sockets::after(asked));
             if orphans.is_empty() {
                 self.is_clear.store(true, Ordering::Relaxed);
             } else if started.elapsed() <= ORPHAN_GRACE {

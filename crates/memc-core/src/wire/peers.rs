@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// A connection as the server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Ends {
     pub(crate) fn orphans(
         &self,
         peers: &[Peer],
-        sockets: impl FnOnce() -> Option<Sockets>,
+        sockets: impl FnOnce() -> Option<Arc<Sockets>>,
     ) -> Vec<SocketAddr> {
         let from_here = peers.iter().filter(|peer| peer.address.ip() == self.local.ip());
         let to_here = from_here.filter(|peer| peer.server_port.is_none_or(|port| port == self.server.port()));
@@ -94,8 +96,21 @@ impl Ends {
 pub(crate) struct Sockets(HashSet<(u16, u16)>);
 
 impl Sockets {
-    /// Those of now; `None` where the system does not show them.
-    pub(crate) fn now() -> Option<Self> {
+    /// Those of now or of a moment ago, but after `asked`; `None` where the system does not show them. It takes milliseconds
+    /// to find them, so connections that ask at the same time share what one of them has found.
+    pub(crate) fn after(asked: Instant) -> Option<Arc<Self>> {
+        static LATEST: Mutex<Option<(Instant, Arc<Sockets>)>> = Mutex::new(None);
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, sockets)) = latest.as_ref().filter(|(began, _)| *began > asked) {
+            return Some(Arc::clone(sockets));
+        }
+        let began = Instant::now();
+        let sockets = Arc::new(Self::read()?);
+        *latest = Some((began, Arc::clone(&sockets)));
+        Some(sockets)
+    }
+
+    fn read() -> Option<Self> {
         let v4 = std::fs::read_to_string("/proc/net/tcp").ok()?;
         // There may be no IPv6.
         let v6 = std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
@@ -109,11 +124,10 @@ impl Sockets {
 
 /// The ports of a line of `/proc/net/tcp`, unless no process holds the socket any more: then it has no inode.
 fn held_ports(line: &str) -> Option<(u16, u16)> {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let port = |at: usize| u16::from_str_radix(words.get(at)?.rsplit_once(':')?.1, 16).ok();
-    let held = words.get(9).is_some_and(|inode| *inode != "0");
-    held.then_some(())?;
-    Some((port(1)?, port(2)?))
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let mut port = || u16::from_str_radix(words.next()?.rsplit_once(':')?.1, 16).ok();
+    let ports = (port()?, port()?);
+    words.nth(6).filter(|inode| *inode != "0").map(|_| ports)
 }
 
 /// An IPv4 address that is written as one of IPv6 is one of IPv4.
@@ -124,6 +138,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     /// As memcached 1.6.18 answers.
@@ -168,8 +184,9 @@ mod tests {
                 "   0: 0100007F:{ports} 0100007F:581C 01 00000000:00000000 00:00000000 00000000     0        0 {inode} 1"
             )
         };
-        let sockets =
-            |lines: &[String]| Some(Sockets(lines.iter().filter_map(|line| held_ports(line)).collect()));
+        let sockets = |lines: &[String]| {
+            Some(Arc::new(Sockets(lines.iter().filter_map(|line| held_ports(line)).collect())))
+        };
         let here = ends("127.0.0.1:1", "127.0.0.1:22556");
         // 44290 is AD02, and 22556 is 581C.
         let orphan: SocketAddr = "127.0.0.1:44290".parse().expect("an address");
@@ -179,5 +196,17 @@ mod tests {
         assert_eq!(here.orphans(&peers(), || None), [], "the system does not show them");
         let alone = ends("127.0.0.1:44290", "127.0.0.1:22556");
         assert_eq!(alone.orphans(&peers(), || panic!("they are asked for")), []);
+    }
+
+    #[test]
+    fn a_socket_that_is_younger_than_the_last_look_is_seen() -> std::io::Result<()> {
+        // Where the system shows none, there is nothing to see.
+        let Some(before) = Sockets::after(Instant::now()) else { return Ok(()) };
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        let (local, remote) = (client.local_addr()?.port(), client.peer_addr()?.port());
+        assert!(!before.has(local, remote));
+        assert!(Sockets::after(Instant::now()).is_some_and(|sockets| sockets.has(local, remote)));
+        Ok(())
     }
 }
