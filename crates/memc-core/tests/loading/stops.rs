@@ -46,15 +46,17 @@ fn a_broken_file_stops_the_load_behind_the_files_before_it() -> Result {
 
 #[test]
 fn a_server_that_is_away_stops_the_load() -> Result {
+    const RETRY_TIMEOUT: Duration = Duration::from_millis(1500);
     let mut servers = Servers::start(&[])?;
     servers.0[2].kill()?;
     let started = Instant::now();
+    let mut options = small_chunks(3000);
+    options.retry_timeout = RETRY_TIMEOUT;
     let mut events = Vec::new();
-    let stopped =
-        servers.loader(small_chunks(3000))?.load([input("file", Sample::new(1).text(3000))], |event| {
-            events.push(event);
-            Ok(())
-        });
+    let stopped = servers.loader(options)?.load([input("file", Sample::new(1).text(3000))], |event| {
+        events.push(event);
+        Ok(())
+    });
     let stopped = stopped.err().ok_or("it must stop")?;
     let Error::Server { address, retries, source, .. } = &stopped.error else { return Err(stopped.into()) };
     assert_eq!(*address, servers.0[2].address());
@@ -68,7 +70,7 @@ fn a_server_that_is_away_stops_the_load() -> Result {
     };
     assert_eq!(*address, servers.0[2].address());
     assert!(reason.contains("refused"), "{reason}");
-    assert_eq!(*retry_timeout, small_chunks(0).retry_timeout);
+    assert_eq!(*retry_timeout, RETRY_TIMEOUT);
     Ok(())
 }
 
