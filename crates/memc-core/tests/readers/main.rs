@@ -1,8 +1,8 @@
 //! Each `Distribution` is right when the very clients that it is for find every record.
 //!
-//! Real servers are loaded with 20,000 records, each where a `Group` says. Then each client reads every key, one at a time,
-//! and must find what the model says, and no server may be asked for a key that it does not hold. As there are
-//! no more items than keys, no server holds one that the client would not look for there.
+//! Real servers are loaded with 20,000 records, each where a `Group` says. Then each client reads every key, once, some one
+//! at a time and most of them many at once, and must find what the model says, and no server may be asked for a key that it
+//! does not hold. As there are no more items than keys, no server holds one that the client would not look for there.
 //!
 //! - `fleet`: the servers.
 //! - `reader`: the clients. `scripts/readers` installs them; one that is not there is named and left out.

@@ -16,7 +16,14 @@ foreach (array_slice($argv, 3) as $server) {
         $client->addServer($host, (int) $port, (int) $weight);
     }
 }
-foreach (file($keys, FILE_IGNORE_NEW_LINES) as $key) {
-    $value = $client->get($key);
-    echo $client->getResultCode() === Memcached::RES_SUCCESS ? bin2hex($value) : '-', "\n";
+foreach (array_chunk(file($keys, FILE_IGNORE_NEW_LINES), 100) as $hundred) {
+    foreach (array_slice($hundred, 0, 25) as $key) {
+        $value = $client->get($key);
+        echo $client->getResultCode() === Memcached::RES_SUCCESS ? bin2hex($value) : '-', "\n";
+    }
+    $together = array_slice($hundred, 25);
+    $found = $together ? $client->getMulti($together) : [];
+    foreach ($together as $key) {
+        echo isset($found[$key]) ? bin2hex($found[$key]) : '-', "\n";
+    }
 }

@@ -1,4 +1,4 @@
-"""Reads keys as a Python program that uses a fleet does, one at a time.
+"""Reads keys as a Python program that uses a fleet does: a quarter one at a time, the others 75 at once.
 
     read.py MODULE SETTINGS KEYS SERVER...
 
@@ -30,8 +30,12 @@ def main(name, settings, keys, *servers):
     module = importlib.import_module("pymemcache.client.hash" if name == "pymemcache" else name)
     client = globals()[name](module, [server.split(" ") for server in servers], json.loads(settings))
     with open(keys, encoding="utf-8", newline="\n") as lines:
-        for key in lines:
-            value = client.get(key.removesuffix("\n"))
+        keys = lines.read().split("\n")
+    for first in range(0, len(keys), 100):
+        alone, together = keys[first : first + 25], keys[first + 25 : first + 100]
+        values = [client.get(key) for key in alone]
+        found = client.get_multi(together) if together else {}
+        for value in values + [found.get(key) for key in together]:
             print("-" if value is None else value.hex())
 
 
