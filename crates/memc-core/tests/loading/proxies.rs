@@ -277,6 +277,8 @@ fn what_is_in_flight_is_bounded() -> Result {
     let mut options = options();
     options.protocol = Some(Protocol::Classic);
     options.max_bytes_in_flight = 10_000_000;
+    // Longer than it takes to send as much as may be in flight.
+    options.io_timeout = Duration::from_secs(5);
     options.retry_timeout = Duration::ZERO;
     let (texts, _) = files(1, 20_000);
     let stopped = loader(&proxy.address(), options)?.load(inputs(&texts), |_| Ok(()));
