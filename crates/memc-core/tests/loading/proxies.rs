@@ -273,19 +273,24 @@ fn what_a_server_behind_a_proxy_refuses_is_rejected_by_key() -> Result {
 #[test]
 fn what_is_in_flight_is_bounded() -> Result {
     let server = Memcached::start(&[])?;
-    let proxy = Proxy::start(&server.address(), [Fault::StallAnswered(QUESTIONS_BYTES + 5000)])?;
-    let mut options = options();
-    options.protocol = Some(Protocol::Classic);
-    options.max_bytes_in_flight = 10_000_000;
-    // Longer than it takes to send as much as may be in flight.
-    options.io_timeout = Duration::from_secs(5);
-    options.retry_timeout = Duration::ZERO;
     let (texts, _) = files(1, 20_000);
-    let stopped = loader(&proxy.address(), options)?.load(inputs(&texts), |_| Ok(()));
-    assert!(stopped.is_err(), "nothing is answered");
-    // What was answered has let more follow.
-    let most = IN_FLIGHT_BYTES + (5000 / "STORED\r\n".len()) * 80;
-    assert!((IN_FLIGHT_BYTES / 2..most).contains(&proxy.sent()), "{} bytes in flight", proxy.sent());
+    // A sender that finds no batch ready waits for an answer, and does not see those that come later: rarely, so not
+    // each time.
+    let mut sent = Vec::new();
+    while sent.iter().all(|sent| *sent < IN_FLIGHT_BYTES / 2) {
+        assert!(sent.len() < 5, "{sent:?} bytes in flight");
+        let proxy = Proxy::start(&server.address(), [Fault::StallAnswered(QUESTIONS_BYTES + 5000)])?;
+        let mut options = options();
+        options.protocol = Some(Protocol::Classic);
+        options.max_bytes_in_flight = 10_000_000;
+        options.retry_timeout = Duration::ZERO;
+        let stopped = loader(&proxy.address(), options)?.load(inputs(&texts), |_| Ok(()));
+        assert!(stopped.is_err(), "nothing is answered");
+        // What was answered has let more follow.
+        let most = IN_FLIGHT_BYTES + (5000 / "STORED\r\n".len()) * 80;
+        assert!(proxy.sent() < most, "{} bytes in flight", proxy.sent());
+        sent.push(proxy.sent());
+    }
 
     // One set that is larger than that goes alone.
     let proxy = Proxy::start(&server.address(), [])?;
